@@ -1,0 +1,39 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup tour test check format bench outside docs clean
+bin := .venv/bin
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup:  ## make .venv and install Maquette
+	@bash scripts/setup.sh
+
+tour: setup  ## the main job: a story from each family, and a report to look at
+	@$(bin)/maquette tour
+
+test:  ## everything that must hold (at most 12 minutes on two cores)
+	@bash scripts/setup.sh dev
+	@$(bin)/python -m pytest
+
+check:  ## formatter, linter, types, who may import whom, size of files
+	@bash scripts/setup.sh dev
+	@$(bin)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
+	@$(bin)/ruff check --quiet .
+	@$(bin)/pyrefly check --summary none
+	@$(bin)/lint-imports --no-logo 2>&1 | tail -4
+	@$(bin)/python -m pytest tests/unit/test_architecture.py
+
+format:  ## rewrite the sources in the house format
+	@bash scripts/setup.sh dev
+	@$(bin)/ruff check --fix --quiet . ; $(bin)/ruff format .
+
+bench:  ## the benchmarks: nothing else should run beside them
+	@bash scripts/setup.sh dev
+	@for file in benchmarks/*.py; do $(bin)/python $$file || exit 1; done
+
+docs:  ## regenerate what is generated: RESULTS.md, the table in README.md
+	@bash scripts/setup.sh dev
+	@$(bin)/python scripts/generate_docs.py
+
+clean:  ## remove .venv and runs/
+	rm -rf .venv .venv-outside runs
