@@ -1,0 +1,157 @@
+"""Llama 3 (Grattafiori et al. 2024, arXiv:2407.21783): one causal stream, grouped queries, RoPE, SwiGLU, RMSNorm."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from maquette.core.errors import UserError
+from maquette.nn.cache import KeyValueCache
+from maquette.nn.layers import RMSNorm
+from maquette.nn.rope import Llama3Scaling, frequencies, rotary_angles
+from maquette.nn.stream import Block, StreamConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LlamaConfig:
+    """The architecture's numbers; `head_dim` and `hidden` follow from the others where they are not given."""
+
+    vocabulary: int
+    width: int
+    layers: int
+    heads: int
+    kv_heads: int
+    hidden: int
+    head_dim: int = 0
+    """0 means width / heads."""
+    context: int = 8192
+    """Longest input in tokens that the model was made for."""
+    rope_theta: float = 500_000.0
+    rope_scaling: Llama3Scaling | None = None
+    norm_eps: float = 1e-5
+    tied: bool = False
+    """One matrix serves as embedding and as head."""
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "width", "layers", "heads", "kv_heads", "hidden", "context"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} = {getattr(self, name)} in a Llama config: give 1 or more.")
+        if self.heads % self.kv_heads:
+            raise UserError(f"kv_heads = {self.kv_heads} in a Llama config: must divide heads = {self.heads}.")
+        if self.head_dim == 0:
+            if self.width % self.heads:
+                raise UserError(f"heads = {self.heads} in a Llama config: must divide width = {self.width}.")
+            object.__setattr__(self, "head_dim", self.width // self.heads)
+        if self.head_dim % 2:
+            raise UserError(f"head_dim = {self.head_dim} in a Llama config: RoPE turns pairs, so it must be even.")
+
+    @property
+    def non_embedding_parameters(self) -> int:
+        """Parameters without embedding and head: Kaplan's N."""
+        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
+        return self.layers * (attention + 3 * self.width * self.hidden + 2 * self.width) + self.width
+
+    @property
+    def parameters(self) -> int:
+        """All parameters: Hoffmann's N. A tied matrix counts once."""
+        return self.non_embedding_parameters + self.vocabulary * self.width * (1 if self.tied else 2)
+
+    def flops_per_token(self, length: int) -> float:
+        """Training FLOPs a token in rows of `length`: 6 a weight of every product, and causal attention's own.
+
+        Looking up an embedding costs nothing; the head's product does (Porian et al. 2024 on why that matters).
+        """
+        norms = (2 * self.layers + 1) * self.width
+        products = self.non_embedding_parameters - norms + self.vocabulary * self.width
+        attention = self.layers * self.heads * self.head_dim * length * 2  # q·k and p·v, half of each masked away
+        return 6.0 * products + 3.0 * attention
+
+
+SIZES = {
+    "llama-3-8b": LlamaConfig(vocabulary=128_256, width=4096, layers=32, heads=32, kv_heads=8, hidden=14_336),
+    "llama-3-70b": LlamaConfig(vocabulary=128_256, width=8192, layers=80, heads=64, kv_heads=8, hidden=28_672),
+    "llama-3.1-405b": LlamaConfig(
+        vocabulary=128_256,
+        width=16_384,
+        layers=126,
+        heads=128,
+        kv_heads=8,
+        hidden=53_248,
+        context=131_072,
+        rope_scaling=Llama3Scaling(),
+    ),
+}
+"""The paper's Table 3."""
+
+
+class Llama(nn.Module):
+    """Tokens in, next-token logits out."""
+
+    def __init__(self, config: LlamaConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        stream = StreamConfig(
+            width=c.width,
+            hidden=c.hidden,
+            heads=c.heads,
+            kv_heads=c.kv_heads,
+            head_dim=c.head_dim,
+            norm_eps=c.norm_eps,
+        )
+        self.embedding = nn.Embedding(c.vocabulary, c.width)
+        self.blocks = nn.ModuleList(Block(stream) for _ in range(c.layers))
+        self.norm = RMSNorm(c.width, c.norm_eps)
+        self.head = nn.Linear(c.width, c.vocabulary, bias=False)
+        if c.tied:
+            self.head.weight = self.embedding.weight
+        self.register_buffer("frequency", frequencies(c.head_dim, c.rope_theta, c.rope_scaling), persistent=False)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> "Llama":
+        """Normal weights of deviation 1/√width; the projections that write to the residual are smaller by √(2 layers).
+
+        The rule keeps activations and logits of order one at every width (0.02, the usual constant, is its value at
+        2,500), so that sizes far apart start alike, as a scaling law needs.
+        """
+        std = self.config.width**-0.5
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0)
+            elif name.endswith((".out.weight", ".down.weight")):
+                parameter.normal_(0.0, std * (2 * self.config.layers) ** -0.5, generator=generator)
+            else:
+                parameter.normal_(0.0, std, generator=generator)
+        return self
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        mask: Bool[Tensor, "..."] | None = None,
+        positions: Int[Tensor, "#batch length"] | None = None,
+        cache: KeyValueCache | None = None,
+    ) -> Float[Tensor, "batch length vocabulary"]:
+        """Logits of each next token; `mask` replaces the causal one, `cache` holds what came before."""
+        filled = cache.length if cache is not None else 0
+        if positions is None:
+            positions = torch.arange(filled, filled + tokens.shape[1], device=tokens.device)
+        rotary = rotary_angles(positions, self.frequency)
+        causal = mask is None and filled == 0
+        if mask is None and filled and tokens.shape[1] > 1:
+            mask = positions[:, None] >= torch.arange(filled + tokens.shape[1], device=tokens.device)
+        x = self.embedding(tokens)
+        for layer, block in enumerate(self.blocks):
+            (x,) = block((x,), (rotary,), mask, causal, cache, layer)
+        return self.head(self.norm(x))
+
+
+def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Cross-entropy in nats, summed over the batch's targets; a target of −100 does not count."""
+    logits = model(batch["tokens"])
+    return F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="sum")
+
+
+def count_targets(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """How many targets `next_token_loss` sums over."""
+    return (batch["targets"] != -100).sum().float()

@@ -1,0 +1,111 @@
+"""The one transformer: blocks over one or more streams of tokens.
+
+Each stream has its own norms, projections and MLP, and may have a width of its own; attention is computed once, over the
+tokens of all streams together, under one mask. Llama is one causal stream. π0 is two (the vision-language prefix and
+the action expert), MM-DiT two (video and text); they share heads and head size, and nothing else.
+
+    b batch · t tokens of a stream · s tokens of all streams · h heads · k key-value heads · d head size
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from maquette.nn.cache import KeyValueCache
+from maquette.nn.layers import FusedLinear, RMSNorm, SwiGLU
+from maquette.nn.rope import Pairing, rotate
+
+Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamConfig:
+    """One stream's shape. All streams of a block share `heads`, `kv_heads` and `head_dim`; widths may differ."""
+
+    width: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    norm_eps: float = 1e-5
+    pairing: Pairing = "rotate-half"
+
+
+class Stream(nn.Module):
+    """One stream's part of one block: everything but the attention, which belongs to all streams."""
+
+    def __init__(self, config: StreamConfig) -> None:
+        super().__init__()
+        self.config = c = config
+        self.attention_norm = RMSNorm(c.width, c.norm_eps)
+        self.qkv = FusedLinear(c.width, tuple(c.head_dim * n for n in (c.heads, c.kv_heads, c.kv_heads)))
+        self.out = nn.Linear(c.heads * c.head_dim, c.width, bias=False)
+        self.mlp_norm = RMSNorm(c.width, c.norm_eps)
+        self.mlp = SwiGLU(c.width, c.hidden)
+
+    def project(
+        self, x: Float[Tensor, "b t width"], rotary: Rotary | None
+    ) -> tuple[Float[Tensor, "b t h d"], Float[Tensor, "b t k d"], Float[Tensor, "b t k d"]]:
+        """Queries, keys and values of this stream's tokens; queries and keys turned to their positions."""
+        c = self.config
+        heads = self.qkv(self.attention_norm(x)).unflatten(-1, (-1, c.head_dim))
+        qk, v = heads.split((c.heads + c.kv_heads, c.kv_heads), dim=-2)
+        if rotary is not None:
+            qk = rotate(qk, *rotary, c.pairing)
+        q, k = qk.split((c.heads, c.kv_heads), dim=-2)
+        return q, k, v
+
+    def absorb(self, x: Float[Tensor, "b t width"], attended: Float[Tensor, "b t h d"]) -> Float[Tensor, "b t width"]:
+        """The residual updates: what attention brought, then the MLP."""
+        x = x + self.out(attended.flatten(-2))
+        return x + self.mlp(self.mlp_norm(x))
+
+
+class Block(nn.Module):
+    """One layer: every stream projects, all attend together, every stream absorbs its own share."""
+
+    def __init__(self, *streams: StreamConfig) -> None:
+        super().__init__()
+        shared = {(s.heads, s.kv_heads, s.head_dim) for s in streams}
+        if len(shared) != 1:
+            raise ValueError(f"Streams that attend together must share heads, kv_heads and head_dim; got {shared}.")
+        self.streams = nn.ModuleList(Stream(config) for config in streams)
+
+    def forward(
+        self,
+        xs: tuple[Float[Tensor, "b _t _width"], ...],
+        rotary: tuple[Rotary | None, ...],
+        mask: Bool[Tensor, "..."] | None = None,
+        causal: bool = False,
+        cache: KeyValueCache | None = None,
+        layer: int = 0,
+    ) -> tuple[Float[Tensor, "b _t _width"], ...]:
+        """Args follow the streams' order; `mask` is True where a query may look, `causal` the fast common case."""
+        projected = [s.project(x, r) for s, x, r in zip(self.streams, xs, rotary, strict=True)]
+        if len(projected) == 1:
+            return (self.streams[0].absorb(xs[0], attend(*projected[0], mask, causal, cache, layer)),)
+        q, k, v = (torch.cat(parts, dim=1) for parts in zip(*projected, strict=True))
+        shares = attend(q, k, v, mask, causal, cache, layer).split([x.shape[1] for x in xs], dim=1)
+        return tuple(s.absorb(x, share) for s, x, share in zip(self.streams, xs, shares, strict=True))
+
+
+def attend(
+    q: Float[Tensor, "b s h d"],
+    k: Float[Tensor, "b s k d"],
+    v: Float[Tensor, "b s k d"],
+    mask: Bool[Tensor, "..."] | None = None,
+    causal: bool = False,
+    cache: KeyValueCache | None = None,
+    layer: int = 0,
+) -> Float[Tensor, "b s h d"]:
+    """Grouped-query softmax attention, softmax(q kᵀ / √d) v, over PyTorch's fused kernel."""
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    if cache is not None:
+        k, v = cache.extend(layer, k.to(cache.keys.dtype), v.to(cache.values.dtype))
+        k, v = k.to(q.dtype), v.to(q.dtype)
+    grouped = q.shape[1] != k.shape[1]
+    x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+    return x.transpose(1, 2)

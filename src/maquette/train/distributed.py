@@ -1,0 +1,132 @@
+"""One process or many: the same loop under `torchrun`, replicated (DDP) or sharded (FSDP2)."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    set_model_state_dict,
+)
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from maquette.core.errors import UserError
+
+Strategy = Literal["ddp", "fsdp"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """This process's place among those that train together."""
+
+    rank: int = 0
+    size: int = 1
+    strategy: Strategy = "ddp"
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Replicate or shard `model`; with one process, return it as it is."""
+        if self.size == 1:
+            return model
+        if self.strategy == "ddp":
+            return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+        for block in getattr(model, "blocks", ()):
+            fully_shard(block)
+        return fully_shard(model)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Sum over all processes."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def join_world(strategy: Strategy = "ddp") -> World:
+    """The world that `torchrun` made, read from its environment variables; alone without it."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World(strategy=strategy)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return World(rank=dist.get_rank(), size=size, strategy=strategy)
+
+
+_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+_SPREAD = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in one piece, gathered from its shards where it has any."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_model_state(model: nn.Module, world: World) -> dict[str, Tensor]:
+    """All weights in one piece (on the leading process when there are several); tied weights once."""
+    ties = tied_names(model)
+    state = model.state_dict() if world.size == 1 else get_model_state_dict(model, options=_WHOLE)
+    return {name: value.detach() for name, value in state.items() if name not in ties}
+
+
+def spread_model_state(model: nn.Module, state: dict[str, Tensor], world: World) -> None:
+    """The inverse of `whole_model_state`, for a model that may be replicated or sharded."""
+    state = state | {alias: state[name] for alias, name in tied_names(model).items()}
+    if world.size == 1:
+        model.load_state_dict(state)
+    else:
+        set_model_state_dict(model, state, options=_SPREAD)
+
+
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Second names of parameters that have two, each with the first."""
+    first = {id(p): name for name, p in model.named_parameters()}
+    every = model.named_parameters(remove_duplicate=False)
+    return {name: first[id(p)] for name, p in every if first[id(p)] != name}
+
+
+def whole_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, world: World) -> dict[str, Tensor]:
+    """An optimiser's tensors in one piece, named `<parameter>/<slot>`, whatever the number of processes."""
+    names = {p: name for name, p in model.named_parameters()}
+    return {
+        f"{names[p]}/{slot}": whole(value)
+        for group in optimizer.param_groups
+        for p in group["params"]
+        for slot, value in optimizer.state[p].items()
+    }
+
+
+@torch.no_grad()
+def spread_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `whole_optimizer_state`; groups (rates, betas) stay as the configuration made them."""
+    parameters = dict(model.named_parameters())
+    for key, value in tensors.items():
+        name, slot = key.rsplit("/", 1)
+        parameter = parameters[name]
+        value = value.to(parameter.device) if value.ndim else value
+        if isinstance(parameter, DTensor) and value.ndim:
+            value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        optimizer.state[parameter][slot] = value
+
+
+def refuse_sharded_muon(kind: str, world: World) -> None:
+    """Muon needs whole matrices."""
+    if kind == "muon" and world.size > 1 and world.strategy == "fsdp":
+        raise UserError(
+            "optimizer = 'muon' with strategy = 'fsdp': Muon needs whole matrices; choose 'ddp' or 'adamw'."
+        )
