@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input. Its text is one sentence naming the field, the value and the mend; the CLI prints it and exits with 2."""
+    """Bad input: one sentence naming the field, the value and the mend. The CLI prints it and exits with 2."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

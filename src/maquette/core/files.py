@@ -6,10 +6,13 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from maquette.core.errors import UserError
 
@@ -32,18 +35,23 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise as_user_error(error, path) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def as_user_error(error: OSError, path: Path) -> UserError:
+def as_user_error(error: OSError | SafetensorError, path: Path) -> UserError:
     """The sentence for an operating system's refusal to write `path`."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError):
+        number, reason = error.errno, error.strerror or str(error)
+    else:  # safetensors words the refusal itself, so the number has to be read from its text
+        found = re.search(r"os error (\d+)", str(error))
+        number, reason = int(found[1]) if found else None, str(error)
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return UserError(f"The disk is full: {path} was not written; free some space and run the command again.")
-    return UserError(f"Cannot write {path}: {error.strerror or error}; choose a folder you may write to.")
+    return UserError(f"Cannot write {path}: {reason}; choose a folder you may write to.")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,1 @@
+"""Studies: claims, verdicts, the runner, scaling laws, figures, reports."""

@@ -1,6 +1,7 @@
 """Llama 3 (Grattafiori et al. 2024, arXiv:2407.21783): one causal stream, grouped queries, RoPE, SwiGLU, RMSNorm."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from maquette.core.errors import UserError
 from maquette.nn.cache import KeyValueCache
 from maquette.nn.layers import RMSNorm
+from maquette.nn.linear import Linear
+from maquette.nn.masks import causal_mask
 from maquette.nn.rope import Llama3Scaling, frequencies, rotary_angles
 from maquette.nn.stream import Block, StreamConfig
 
@@ -44,8 +47,11 @@ class LlamaConfig:
             if self.width % self.heads:
                 raise UserError(f"heads = {self.heads} in a Llama config: must divide width = {self.width}.")
             object.__setattr__(self, "head_dim", self.width // self.heads)
-        if self.head_dim % 2:
+        if self.head_dim < 1 or self.head_dim % 2:
             raise UserError(f"head_dim = {self.head_dim} in a Llama config: RoPE turns pairs, so it must be even.")
+        for name in ("rope_theta", "norm_eps"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} = {getattr(self, name)} in a Llama config: give a number above 0.")
 
     @property
     def non_embedding_parameters(self) -> int:
@@ -103,10 +109,15 @@ class Llama(nn.Module):
         self.embedding = nn.Embedding(c.vocabulary, c.width)
         self.blocks = nn.ModuleList(Block(stream) for _ in range(c.layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
-        self.head = nn.Linear(c.width, c.vocabulary, bias=False)
-        if c.tied:
-            self.head.weight = self.embedding.weight
-        self.register_buffer("frequency", frequencies(c.head_dim, c.rope_theta, c.rope_scaling), persistent=False)
+        self.head = Linear(c.width, c.vocabulary)
+        self.register_buffer("frequency", None, persistent=False)
+        self.settle()
+
+    def settle(self) -> None:
+        """Tie what is tied and compute what is not stored; needed again after `to_empty`, which undoes both."""
+        if self.config.tied:
+            self.head.weight = cast("nn.Parameter", self.embedding.weight)
+        self.frequency = frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling)
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> "Llama":
@@ -129,7 +140,7 @@ class Llama(nn.Module):
         self,
         tokens: Int[Tensor, "batch length"],
         mask: Bool[Tensor, "..."] | None = None,
-        positions: Int[Tensor, "#batch length"] | None = None,
+        positions: Int[Tensor, "*#batch length"] | None = None,
         cache: KeyValueCache | None = None,
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Logits of each next token; `mask` replaces the causal one, `cache` holds what came before."""
@@ -139,7 +150,7 @@ class Llama(nn.Module):
         rotary = rotary_angles(positions, self.frequency)
         causal = mask is None and filled == 0
         if mask is None and filled and tokens.shape[1] > 1:
-            mask = positions[:, None] >= torch.arange(filled + tokens.shape[1], device=tokens.device)
+            mask = causal_mask(tokens.shape[1], filled + tokens.shape[1]).to(tokens.device)
         x = self.embedding(tokens)
         for layer, block in enumerate(self.blocks):
             (x,) = block((x,), (rotary,), mask, causal, cache, layer)

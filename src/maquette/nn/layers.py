@@ -5,16 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-
-class FusedLinear(nn.Linear):
-    """Several projections of one input as one matrix product; `parts` are their output widths, in order.
-
-    One product of a small model costs less than three. Checkpoint formats that store the parts apart split the rows.
-    """
-
-    def __init__(self, width: int, parts: tuple[int, ...], bias: bool = False) -> None:
-        super().__init__(width, sum(parts), bias=bias)
-        self.parts = parts
+from maquette.nn.linear import Linear
 
 
 class RMSNorm(nn.Module):
@@ -35,8 +26,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.gate_up = FusedLinear(width, (hidden, hidden))
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.gate_up = Linear(width, hidden, hidden)
+        self.down = Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
         """Apply to every token alone."""

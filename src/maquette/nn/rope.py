@@ -13,17 +13,25 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from maquette.core.errors import UserError
+
 Pairing = Literal["rotate-half", "interleaved"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Llama3Scaling:
-    """Llama 3.1's stretch of the context (llama-models, `apply_scaling`): long wavelengths slow down, short ones stay."""
+    """Llama 3.1's longer context (llama-models, `apply_scaling`): long wavelengths slow down, short ones stay."""
 
     factor: float = 8.0
     low_frequency_factor: float = 1.0
     high_frequency_factor: float = 4.0
     original_context: int = 8192
+
+    def __post_init__(self) -> None:
+        if self.factor < 1 or self.original_context < 1:
+            raise UserError(f"factor and original_context of {self}: give 1 or more.")
+        if not 0 < self.low_frequency_factor < self.high_frequency_factor:
+            raise UserError(f"low_frequency_factor of {self}: give a number above 0 and below high_frequency_factor.")
 
 
 def frequencies(head_dim: int, theta: float, scaling: Llama3Scaling | None = None) -> Float[Tensor, " half"]:

@@ -1,13 +1,14 @@
 """The one transformer: blocks over one or more streams of tokens.
 
-Each stream has its own norms, projections and MLP, and may have a width of its own; attention is computed once, over the
-tokens of all streams together, under one mask. Llama is one causal stream. π0 is two (the vision-language prefix and
-the action expert), MM-DiT two (video and text); they share heads and head size, and nothing else.
+Each stream has its own norms, projections and MLP, and may have a width of its own; attention is computed once, over
+the tokens of all streams together, under one mask. Llama is one causal stream. π0 is two (the vision-language prefix
+and the action expert), MM-DiT two (video and text); they share heads and head size, and nothing else.
 
     b batch · t tokens of a stream · s tokens of all streams · h heads · k key-value heads · d head size
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from maquette.nn.cache import KeyValueCache
-from maquette.nn.layers import FusedLinear, RMSNorm, SwiGLU
+from maquette.nn.layers import RMSNorm, SwiGLU
+from maquette.nn.linear import Linear
+from maquette.nn.masks import causal_mask
 from maquette.nn.rope import Pairing, rotate
 
 Rotary = tuple[Float[Tensor, "..."], Float[Tensor, "..."]]
@@ -41,8 +44,8 @@ class Stream(nn.Module):
         super().__init__()
         self.config = c = config
         self.attention_norm = RMSNorm(c.width, c.norm_eps)
-        self.qkv = FusedLinear(c.width, tuple(c.head_dim * n for n in (c.heads, c.kv_heads, c.kv_heads)))
-        self.out = nn.Linear(c.heads * c.head_dim, c.width, bias=False)
+        self.qkv = Linear(c.width, *(c.head_dim * n for n in (c.heads, c.kv_heads, c.kv_heads)))
+        self.out = Linear(c.heads * c.head_dim, c.width)
         self.mlp_norm = RMSNorm(c.width, c.norm_eps)
         self.mlp = SwiGLU(c.width, c.hidden)
 
@@ -84,12 +87,11 @@ class Block(nn.Module):
         layer: int = 0,
     ) -> tuple[Float[Tensor, "b _t _width"], ...]:
         """Args follow the streams' order; `mask` is True where a query may look, `causal` the fast common case."""
-        projected = [s.project(x, r) for s, x, r in zip(self.streams, xs, rotary, strict=True)]
-        if len(projected) == 1:
-            return (self.streams[0].absorb(xs[0], attend(*projected[0], mask, causal, cache, layer)),)
-        q, k, v = (torch.cat(parts, dim=1) for parts in zip(*projected, strict=True))
+        streams = cast("list[Stream]", list(self.streams))
+        projected = [s.project(x, r) for s, x, r in zip(streams, xs, rotary, strict=True)]
+        q, k, v = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1) for parts in zip(*projected, strict=True))
         shares = attend(q, k, v, mask, causal, cache, layer).split([x.shape[1] for x in xs], dim=1)
-        return tuple(s.absorb(x, share) for s, x, share in zip(self.streams, xs, shares, strict=True))
+        return tuple(s.absorb(x, share) for s, x, share in zip(streams, xs, shares, strict=True))
 
 
 def attend(
@@ -106,6 +108,35 @@ def attend(
     if cache is not None:
         k, v = cache.extend(layer, k.to(cache.keys.dtype), v.to(cache.values.dtype))
         k, v = k.to(q.dtype), v.to(q.dtype)
-    grouped = q.shape[1] != k.shape[1]
-    x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
+    if _short(q, k):
+        x = _by_products(q, k, v, mask, causal)
+    else:
+        grouped = q.shape[1] != k.shape[1]
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
     return x.transpose(1, 2)
+
+
+def _short(q: Tensor, k: Tensor) -> bool:
+    """Whether plain products beat PyTorch's fused kernel: in bfloat16 on a CPU up to some 512 tokens.
+
+    The fused kernel's backward pass converts to float32 and back; `benchmarks/lm_training.py` times both.
+    """
+    return q.dtype == torch.bfloat16 and q.device.type == "cpu" and k.shape[2] <= 512
+
+
+def _by_products(
+    q: Float[Tensor, "b h q d"],
+    k: Float[Tensor, "b k s d"],
+    v: Float[Tensor, "b k s d"],
+    mask: Bool[Tensor, "..."] | None,
+    causal: bool,
+) -> Float[Tensor, "b h q d"]:
+    """The same attention written out; the softmax in float32 where autocast has it so."""
+    if (group := q.shape[1] // k.shape[1]) > 1:
+        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if causal:
+        mask = causal_mask(q.shape[2], k.shape[2]).to(q.device)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(-1).to(v.dtype) @ v

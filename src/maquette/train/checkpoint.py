@@ -59,9 +59,7 @@ def write(run: Path, step: int, identity: dict[str, Any], parts: dict[str, dict[
         os.replace(temporary, target)
         _flush(target.parent)
     except (OSError, SafetensorError) as error:
-        # safetensors words the system's refusal itself, so the number has to be read from its text.
-        cause = error if isinstance(error, OSError) else OSError(28 if "os error 28" in str(error) else 5, str(error))
-        raise as_user_error(cause, target) from error
+        raise as_user_error(error, target) from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -74,15 +72,23 @@ def read(path: Path) -> tuple[int, dict[str, Any], dict[str, dict[str, Tensor]]]
     Raises:
         UserError: a file is missing, cut short or changed.
     """
-    state = read_json(path / "state.json")
+    try:
+        state = read_json(path / "state.json")
+        step, identity, sums = state["step"], state["identity"], dict[str, str](state["sha256"])
+        if path.name != folder(path, step).name:
+            raise ValueError(step)
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path / 'state.json'} is broken; delete {path} to go on from the checkpoint before it."
+        ) from error
     parts = {}
-    for name, digest in state["sha256"].items():
+    for name, digest in sums.items():
         file = path / name
         if not file.exists() or sha256(file) != digest:
             what = "is missing" if not file.exists() else "does not have the checksum it was written with"
             raise UserError(f"{file} {what}; delete {path} to go on from the checkpoint before it.")
         parts[name.removesuffix(".safetensors")] = load_file(file)
-    return state["step"], state["identity"], parts
+    return step, identity, parts
 
 
 def prune(run: Path, keep: int, spare: tuple[int, ...] = ()) -> None:
@@ -93,14 +99,24 @@ def prune(run: Path, keep: int, spare: tuple[int, ...] = ()) -> None:
 
 
 def fork(run: Path, step: int, into: Path) -> None:
-    """Copy one checkpoint into a new run, which then goes on from it."""
-    if folder(into, step).exists():
+    """Copy one checkpoint into a new run, which then goes on from it; if it is there already, do nothing.
+
+    Raises:
+        UserError: `run` has no such checkpoint, the disk is full.
+    """
+    source, target = folder(run, step), folder(into, step)
+    if target.exists():
         return
-    folder(into, step).parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder(into, step).with_name(".writing-fork")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(folder(run, step), temporary)
-    os.replace(temporary, folder(into, step))
+    if not source.exists():
+        raise UserError(f"{source} does not exist; {run} has checkpoints of the steps {steps_saved(run)}.")
+    temporary = target.with_name(".writing-fork")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.copytree(source, temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise as_user_error(error, target) from error
 
 
 def random_state() -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -42,7 +42,8 @@ class World:
             return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
         for block in getattr(model, "blocks", ()):
             fully_shard(block)
-        return fully_shard(model)
+        fully_shard(model)
+        return model
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum over all processes."""
@@ -80,7 +81,9 @@ def whole(tensor: Tensor) -> Tensor:
 def whole_model_state(model: nn.Module, world: World) -> dict[str, Tensor]:
     """All weights in one piece (on the leading process when there are several); tied weights once."""
     ties = tied_names(model)
-    state = model.state_dict() if world.size == 1 else get_model_state_dict(model, options=_WHOLE)
+    state: dict[str, Any] = model.state_dict()
+    if world.size > 1:
+        state = dict[str, Any](get_model_state_dict(model, options=_WHOLE))
     return {name: value.detach() for name, value in state.items() if name not in ties}
 
 
@@ -90,7 +93,7 @@ def spread_model_state(model: nn.Module, state: dict[str, Tensor], world: World)
     if world.size == 1:
         model.load_state_dict(state)
     else:
-        set_model_state_dict(model, state, options=_SPREAD)
+        set_model_state_dict(model, dict[str, Any](state), options=_SPREAD)
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
@@ -118,7 +121,7 @@ def spread_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, t
     for key, value in tensors.items():
         name, slot = key.rsplit("/", 1)
         parameter = parameters[name]
-        value = value.to(parameter.device) if value.ndim else value
+        value = value.to(parameter.device)
         if isinstance(parameter, DTensor) and value.ndim:
             value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
         optimizer.state[parameter][slot] = value

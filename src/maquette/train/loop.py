@@ -4,19 +4,20 @@ Batches are a pure function of the step, so the data's position is the step itse
 processes, sees the same global batches.
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from maquette.core.devices import Precision, autocast, pick_device
 from maquette.core.errors import UserError
-from maquette.core.files import sole_writer
+from maquette.core.files import fingerprint, sole_writer
 from maquette.core.seeds import seed_everything
 from maquette.train import checkpoint
 from maquette.train.distributed import (
@@ -34,14 +35,8 @@ from maquette.train.optimizers import OptimizerConfig, build_optimizers
 from maquette.train.schedules import Schedule
 
 Batch = dict[str, Tensor]
-
-
-class Objective(Protocol):
-    """A loss summed over what it counts, so that batches cut in any way add up to the same mean."""
-
-    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The summed loss of a batch."""
-        ...
+Objective = Callable[[nn.Module, Batch], Tensor]
+"""A loss summed over what it counts, so that batches cut in any way add up to the same mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +73,18 @@ class TrainConfig:
             raise UserError(f"accumulate = {self.accumulate}: give 1 or more.")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema = {self.ema}: give a decay in [0, 1).")
-        if self.clip < 0:
+        if not self.clip >= 0:
             raise UserError(f"clip = {self.clip}: give a norm above 0, or 0 for none.")
-        if self.keep < 1 or self.log_every < 1:
-            raise UserError("keep and log_every: give 1 or more.")
+        for name, least in (("keep", 1), ("log_every", 1), ("save_every", 0), ("evaluate_every", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name} = {getattr(self, name)}: give {least} or more.")
 
-    def identity(self) -> dict[str, Any]:
-        """What must be the same for a checkpoint to be gone on from: all that shapes the steps before it."""
+    def identity(self, step: int) -> dict[str, Any]:
+        """What must be the same for a run to go on from the checkpoint of `step`: all that shaped the steps before."""
         shaping = asdict(self)
-        for name in ("steps", "log_every", "evaluate_every", "save_every", "save_at", "keep", "device", "accumulate"):
+        if step <= self.schedule.stable_until(self.steps):
+            del shaping["steps"]
+        for name in ("log_every", "evaluate_every", "save_every", "save_at", "keep", "device", "accumulate"):
             del shaping[name]
         return shaping
 
@@ -159,13 +157,16 @@ class _Run:
         progress: Callable[[int, int], None] | None,
         world: World,
     ) -> None:
+        self.data = _fingerprint_of_batch(batches(0)) if directory else ""
         seed_everything(config.seed)
         self.objective, self.count, self.batches, self.config = objective, count, batches, config
         self.directory, self.evaluate, self.progress, self.world = directory, evaluate, progress, world
         self.device = pick_device(config.device)
         self.bare = model.to(self.device)
         self.model = world.wrap(self.bare, self.device)
-        self.forward = torch.compile(self.model) if config.compile else self.model
+        if config.compile:
+            torch.compiler.reset()  # or another size of the same class counts against the compiler's patience
+        self.forward = cast("nn.Module", torch.compile(self.model)) if config.compile else self.model
         self.optimizers = build_optimizers(self.bare, config.optimizer)
         self.ema = ExponentialMovingAverage(self.bare, config.ema) if config.ema else None
         self.parameters = [p for p in self.bare.parameters() if p.requires_grad]
@@ -282,6 +283,10 @@ class _Run:
             for sink in self.sinks:
                 sink.write(self.step, values)
 
+    def _identity(self, step: int) -> dict[str, Any]:
+        shapes = {name: list(p.shape) for name, p in self.bare.named_parameters()}
+        return self.config.identity(step) | {"model": fingerprint(shapes), "data": self.data}
+
     def _save(self) -> None:
         if self.directory is None:
             return
@@ -291,7 +296,7 @@ class _Run:
         if self.ema:
             parts["ema"] = {name: whole(weight) for name, weight in self.ema.weights.items()}
         if self.world.leads:
-            checkpoint.write(self.directory, self.step, self.config.identity(), parts)
+            checkpoint.write(self.directory, self.step, self._identity(self.step), parts)
             checkpoint.prune(self.directory, self.config.keep, self.config.save_at)
         self.world.wait()
 
@@ -303,7 +308,7 @@ class _Run:
         assert self.directory is not None
         path = checkpoint.folder(self.directory, saved[-1])
         step, identity, parts = checkpoint.read(path)
-        if differing := _differing(identity, self.config.identity()):
+        if differing := _differing(identity, self._identity(step)):
             raise UserError(
                 f"{path} was made with another {' and '.join(differing)}; give this run a directory of its own, or the "
                 "configuration it began with."
@@ -317,5 +322,11 @@ class _Run:
         return step
 
 
+def _fingerprint_of_batch(batch: Batch) -> str:
+    """Stands for the data: other text, another order or another shape gives another first batch."""
+    raw = {name: value.contiguous().cpu().view(torch.uint8).numpy().tobytes() for name, value in batch.items()}
+    return fingerprint({name: [list(batch[name].shape), hashlib.sha256(b).hexdigest()] for name, b in raw.items()})
+
+
 def _differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    return [key for key in other if json.dumps(one.get(key)) != json.dumps(other[key])]
+    return [key for key in {**one, **other} if json.dumps(one.get(key)) != json.dumps(other.get(key))]

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_text
+from maquette.core.files import as_user_error, write_text
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Takes one row of numbers a time."""
 
@@ -26,8 +27,11 @@ class JsonLines:
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Append one line."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **values}) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+        except OSError as error:
+            raise as_user_error(error, self.path) from error
 
 
 class TensorBoard:

@@ -28,7 +28,7 @@ class OptimizerConfig:
                 raise UserError(f"{name} = {getattr(self, name)}: give a number above 0 and below 10.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas = {self.betas}: give two numbers in [0, 1).")
-        if self.weight_decay < 0:
+        if not self.weight_decay >= 0:
             raise UserError(f"weight_decay = {self.weight_decay}: give 0 or more.")
 
 

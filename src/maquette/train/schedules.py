@@ -17,7 +17,7 @@ class Schedule:
     cooldown: float = 0.2
     """Share of all steps in which warmup-stable-decay falls linearly to `floor`."""
     floor: float = 0.0
-    """Share of the peak at the last step."""
+    """Share of the peak that the course reaches one step after the last."""
 
     def __post_init__(self) -> None:
         if self.warmup < 0:
@@ -28,10 +28,14 @@ class Schedule:
             raise UserError(f"floor = {self.floor}: give a share of the peak rate between 0 and 1.")
 
     def stable_until(self, steps: int) -> int:
-        """The step at which a warmup-stable-decay run of `steps` starts to cool down.
+        """The step from which the rate follows from `steps`: with warmup-stable-decay, where the cool-down starts.
 
         Up to there it is the same run whatever its length: longer runs may start from its checkpoint.
         """
+        if self.kind == "constant":
+            return steps
+        if self.kind == "cosine":
+            return min(self.warmup, steps)
         return steps - round(self.cooldown * steps)
 
     def share(self, step: int, steps: int) -> float:

@@ -1,0 +1,106 @@
+"""Records: what a trial was, what it gave, what it cost, where it ran. The files say so when they were damaged."""
+
+import dataclasses
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from maquette.core.errors import UserError
+from maquette.core.files import fingerprint, read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """FLOPs and tokens as counted by the trial; seconds as measured, restarts included."""
+
+    flops: float = 0.0
+    tokens: float = 0.0
+    wall_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(**{name: value + getattr(other, name) for name, value in dataclasses.asdict(self).items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One finished trial. `key` fingerprints everything its measures depend on; times are UTC, ISO 8601."""
+
+    study: str
+    scale: str
+    arm: str
+    seed: int
+    key: str
+    config: dict[str, Any]
+    measures: dict[str, float]
+    cost: Cost
+    threads: int
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    commit: str
+    started: str
+    finished: str
+    prediction: str | None = None
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """From parsed JSON."""
+        parsed: dict[str, Any] = {**values, "cost": Cost(**values["cost"])}
+        return cls(**parsed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What was foretold for one seed, and from which trials, before the foretold trials started."""
+
+    study: str
+    scale: str
+    seed: int
+    key: str
+    basis: dict[str, str]
+    measures: dict[str, float]
+    made: str
+
+    @property
+    def digest(self) -> str:
+        """Fingerprint of what was said and of the trials it was said from."""
+        return fingerprint({"seed": self.seed, "basis": self.basis, "measures": self.measures})
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """From parsed JSON."""
+        return cls(**values)
+
+
+R = TypeVar("R", Record, Prediction)
+
+
+def write_record(path: Path, record: Record | Prediction) -> None:
+    """Write a record atomically, with a checksum of its content."""
+    values = dataclasses.asdict(record)
+    write_json(path, {**values, "checksum": fingerprint(values)})
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record back.
+
+    Raises:
+        UserError: the file is unreadable, is no such record, or was changed after it was written.
+    """
+    values = read_json(path)
+    try:
+        checksum = values.pop("checksum")
+        record = kind.of(values)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a whole {kind.__name__.lower()}; delete it and run again to remake it."
+        ) from error
+    if fingerprint(dataclasses.asdict(record)) != checksum:
+        raise UserError(f"{path} was changed after it was written; delete it and run again to remake it.")
+    return record
+
+
+def now() -> str:
+    """The time, UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,248 @@
+"""Figures as data, and the one place that draws them: SVG in a single quiet style, readable at half a page's width.
+
+matplotlib is imported where it draws: who only describes a figure does not pay for it.
+"""
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from maquette.core.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from maquette.lab.verdicts import Judgement, Test
+
+INK, MUTED, GRID, PAPER = "#1b1f24", "#8a919b", "#dfe3e8", "#ffffff"
+COLOURS = ("#2f6db3", "#d1652b", "#2c8c63", "#8b5bb5", "#b8902a", "#c2487f", "#4a9aa8", "#6b6f76")
+VERDICT_COLOURS = {"reproduced": "#2c8c63", "refuted": "#c2413b", "undecided": "#b8902a", "unsound": "#8b5bb5"}
+_STYLE = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelsize": 9.5,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.7,
+    "lines.markersize": 4.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "maquette",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points of one colour: measured ones as points, fitted ones as a line; `low` and `high` draw a band or error bars.
+
+    Series of the same `group` share a colour; `muted` draws in grey, for controls and references.
+    """
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str = ""
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    mark: Literal["line", "dashed", "points", "both", "star"] = "line"
+    group: int | None = None
+    muted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure: what its axes measure (with units), its series, and a caption that says what to see."""
+
+    title: str
+    x: str
+    y: str
+    series: Sequence[Series]
+    kind: Literal["linear", "log-x", "log-y", "log-log"] = "linear"
+    caption: str = ""
+    alt: str = ""
+
+    @property
+    def slug(self) -> str:
+        """The title as a file name."""
+        return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")[:60] or "figure"
+
+
+def draw(figure: Figure) -> str:
+    """The figure as an SVG element, without XML prologue."""
+    return _render(figure, "svg").decode()
+
+
+def write_picture(figure: Figure, folder: Path) -> Path:
+    """Write the figure as SVG and PNG into `folder`; the PNG's path."""
+    with replacing(folder / f"{figure.slug}.svg") as temporary:
+        temporary.write_bytes(_render(figure, "svg file"))
+    with replacing(folder / f"{figure.slug}.png") as temporary:
+        temporary.write_bytes(_render(figure, "png"))
+    return folder / f"{figure.slug}.png"
+
+
+def _render(figure: Figure, form: Literal["svg", "svg file", "png"]) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+
+    with matplotlib.rc_context(_STYLE):
+        canvas = Canvas(figsize=(6.2, 3.7), layout="constrained")
+        axes = canvas.subplots()
+        if "x" in figure.kind.split("-")[1:] or figure.kind == "log-log":
+            axes.set_xscale("log")
+        if "y" in figure.kind.split("-")[1:] or figure.kind == "log-log":
+            axes.set_yscale("log")
+        free = iter(range(len(figure.series) + 1))
+        for series in figure.series:
+            _draw_series(axes, series, _colour(series, free))
+        _plain_log_ticks(axes)
+        axes.set(xlabel=figure.x, ylabel=figure.y, title=figure.title)
+        if any(series.label for series in figure.series):
+            _legend(axes, sum(bool(series.label) for series in figure.series))
+        return _saved(canvas, form, figure.slug)
+
+
+def _colour(series: Series, free: Any) -> str:
+    if series.muted:
+        return MUTED
+    return COLOURS[(next(free) if series.group is None else series.group) % len(COLOURS)]
+
+
+def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
+    styles: dict[str, dict[str, Any]] = {
+        "line": {"linestyle": "-"},
+        "dashed": {"linestyle": (0, (4, 2.5)), "linewidth": 1.4},
+        "points": {"linestyle": "none", "marker": "o", "markeredgecolor": PAPER, "markeredgewidth": 0.5},
+        "both": {"linestyle": "-", "marker": "o", "linewidth": 1.3, "markeredgecolor": PAPER, "markeredgewidth": 0.5},
+        "star": {
+            "linestyle": "none",
+            "marker": "*",
+            "markersize": 11,
+            "markeredgecolor": PAPER,
+            "markeredgewidth": 0.6,
+        },
+    }
+    if series.low is not None and series.high is not None:
+        if series.mark in ("points", "star"):
+            spread = [[y - low for y, low in zip(series.y, series.low, strict=True)]]
+            spread.append([high - y for y, high in zip(series.y, series.high, strict=True)])
+            axes.errorbar(series.x, series.y, yerr=spread, fmt="none", ecolor=colour, elinewidth=1, zorder=2)
+        else:
+            axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(series.x, series.y, color=colour, label=series.label or None, zorder=3, **styles[series.mark])
+
+
+def _legend(axes: "Axes", entries: int) -> None:
+    if entries > 5:  # beside the data, where it hides none
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.6)
+    else:
+        axes.legend(loc="best", handlelength=1.6)
+
+
+def _plain_log_ticks(axes: "Axes") -> None:
+    """On a log axis of less than a decade and a half, plain numbers in place of lone powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log":
+            low, high = sorted(axis.get_view_interval())
+            axis.set_minor_formatter(NullFormatter())
+            if low > 0 and math.log10(high / low) < 1.5:
+                steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high / low < 4 else (1, 2, 5)
+                axis.set_major_locator(LogLocator(subs=steps))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def forest(judgements: Sequence["Judgement"]) -> str:
+    """Claims as a forest plot, a panel each since units differ: effects, intervals, the region; controls in grey."""
+    import matplotlib
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    rows = [1 + len(one.controls) for one in judgements]
+    layout = ConstrainedLayoutEngine(hspace=0.09, h_pad=0.06)
+    with matplotlib.rc_context(_STYLE | {"axes.grid": False, "axes.spines.left": False}):
+        canvas = Canvas(figsize=(6.6, 0.30 * sum(rows) + 0.80 * len(rows) + 0.1), layout=layout)
+        panels = canvas.subplots(len(rows), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])[:, 0]
+        for axes, one in zip(panels, judgements, strict=True):
+            _forest_panel(axes, one)
+        return _saved(canvas, "svg", "forest").decode()
+
+
+def _forest_panel(axes: "Axes", judgement: "Judgement") -> None:
+    tests = (judgement.test, *judgement.controls)
+    low, high = judgement.claim.region
+    marks = [mark for test in tests for mark in _extent(test)] + [end for end in (low, high) if math.isfinite(end)]
+    if judgement.claim.others:
+        marks.append(0.0)
+    span = (max(marks) - min(marks)) or abs(max(marks)) or 1.0
+    left, right = min(marks) - 0.12 * span, max(marks) + 0.12 * span
+    axes.axvspan(max(low, left), min(high, right), color=VERDICT_COLOURS["reproduced"], alpha=0.10, linewidth=0)
+    for end in (low, high):
+        if math.isfinite(end):
+            axes.axvline(end, color=VERDICT_COLOURS["reproduced"], linewidth=0.9, linestyle=(0, (3, 2)))
+    if judgement.claim.others and left < 0 < right:
+        axes.axvline(0, color=MUTED, linewidth=0.7)
+    for row, test in enumerate(tests):
+        colour = VERDICT_COLOURS.get(judgement.verdict, COLOURS[0]) if row == 0 else MUTED
+        if test.interval:
+            axes.plot(
+                [test.interval.low, test.interval.high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt"
+            )
+        axes.plot([test.effect], [row], "o" if row == 0 else "D", color=colour, markersize=6 if row == 0 else 4.5)
+    axes.set_yticks(range(len(tests)), [_row_name(test, row) for row, test in enumerate(tests)])
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlim=(left, right), ylim=(len(tests) - 0.4, -0.6))
+    versus = f" against {judgement.claim.others[0]}" if judgement.claim.others else ""
+    axes.set_title(f"{judgement.claim.measure}{versus}", fontsize=9, pad=5)
+
+
+def _extent(test: "Test") -> tuple[float, ...]:
+    return (test.interval.low, test.interval.high) if test.interval else (test.effect,)
+
+
+def _row_name(test: "Test", row: int) -> str:
+    return test.arm if row == 0 else f"control: {test.arm}"
+
+
+def _saved(canvas: Any, form: Literal["svg", "svg file", "png"], salt: str) -> bytes:
+    """A page's own background shows through "svg"; the files stand alone."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    if form == "png":
+        canvas.savefig(buffer, format="png", dpi=160, facecolor=PAPER)
+        return buffer.getvalue()
+    with matplotlib.rc_context(
+        {"svg.hashsalt": salt}
+    ):  # the same ids every time, and others in the page's other figures
+        nothing = {"Date": None, "Creator": None, "Format": None}
+        canvas.savefig(buffer, format="svg", transparent=form == "svg", metadata=nothing)
+    svg = buffer.getvalue().decode()
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.S)
+    return svg.encode()

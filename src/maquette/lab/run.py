@@ -1,0 +1,66 @@
+"""A trial's hand on the outside."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maquette.core.files import read_json, write_json
+from maquette.core.records import Cost
+from maquette.lab.figures import Figure, write_picture
+
+SAVE_EVERY = 5.0
+"""Seconds between two notes of the cost so far: what a kill may leave uncounted."""
+
+
+class Run:
+    """A trial's hand on the outside: a folder to resume from, and a voice."""
+
+    def __init__(
+        self,
+        directory: Path,
+        emit: Callable[[dict[str, Any]], None] = lambda event: None,
+        pictures: Path | None = None,
+    ) -> None:
+        """`directory` is the trial's own: what it leaves there outlives a kill and goes once the trial has a record."""
+        self.directory = directory
+        self._emit, self._pictures = emit, pictures or directory
+        self._spent = directory / "spent.json"
+        self._before = Cost(**read_json(self._spent)) if self._spent.exists() else Cost()
+        self._flops = self._tokens = 0.0
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+        self._said = self._saved = -math.inf
+
+    def progress(self, done: float, total: float) -> None:
+        """How far the trial is, in whatever unit it counts; call it as often as you like."""
+        elapsed = time.monotonic()
+        if elapsed - self._said > 0.1 or done >= total:
+            self._said = elapsed
+            self._emit({"kind": "progress", "done": float(done), "total": float(total)})
+        if elapsed - self._saved > SAVE_EVERY:
+            self._saved = elapsed
+            write_json(self._spent, dataclasses.asdict(self.cost))
+
+    def note(self, text: str) -> None:
+        """One line for whoever watches."""
+        self._emit({"kind": "note", "text": text})
+
+    def flops(self, count: float) -> None:
+        """Add to the FLOPs this trial has spent."""
+        self._flops += float(count)
+
+    def tokens(self, count: float) -> None:
+        """Add to the tokens this trial has processed."""
+        self._tokens += float(count)
+
+    def picture(self, figure: Figure) -> None:
+        """Publish an intermediate figure beside the records, and say where it is."""
+        self._emit({"kind": "picture", "title": figure.title, "path": str(write_picture(figure, self._pictures))})
+
+    @property
+    def cost(self) -> Cost:
+        """What the trial has cost so far, killed attempts included."""
+        wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
+        return self._before + Cost(flops=self._flops, tokens=self._tokens, wall_seconds=wall, cpu_seconds=cpu)

@@ -1,0 +1,135 @@
+"""From paired seeds to a verdict: the design's table, for claims and for the controls that must fail them."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from maquette.core.statistics import Interval, confidence_at, planned_looks, t_interval
+from maquette.lab.claims import BySeed, Claim, Trials
+from maquette.lab.study import Scale, Study
+
+
+class Verdict(StrEnum):
+    """What the seeds say of a claim."""
+
+    REPRODUCED = "reproduced"
+    REFUTED = "refuted"
+    UNDECIDED = "undecided"
+    UNSOUND = "unsound"
+    NONE = "no verdict"
+
+
+AS_CONTROL = {
+    Verdict.REFUTED: "fails",
+    Verdict.REPRODUCED: "passes",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.NONE: "",
+}
+"""What a verdict means where a control stands in for the arm."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test:
+    """One arm under a claim's test: its mean effect over `n` seeds, the interval once a look is reached, a verdict."""
+
+    __test__ = False  # pytest: no test class
+
+    arm: str
+    effect: float
+    n: int
+    interval: Interval | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A claim's verdict with its evidence."""
+
+    claim: Claim
+    verdict: Verdict
+    test: Test
+    controls: tuple[Test, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; infinite bounds become None."""
+        low, high = (bound if math.isfinite(bound) else None for bound in self.claim.region)
+        tests = {"test": dataclasses.asdict(self.test), "controls": [dataclasses.asdict(one) for one in self.controls]}
+        claim = {name: getattr(self.claim, name) for name in ("text", "measure", "arm", "others", "paper", "contested")}
+        return {**claim, "region": [low, high], "verdict": self.verdict, **tests}
+
+
+def judge(interval: Interval, region: tuple[float, float]) -> Verdict:
+    """Inside the region: reproduced. Outside: refuted. Neither: undecided."""
+    low, high = region
+    if low < interval.low and interval.high < high:
+        return Verdict.REPRODUCED
+    if interval.high < low or interval.low > high:
+        return Verdict.REFUTED
+    return Verdict.UNDECIDED
+
+
+def with_controls(verdict: Verdict, controls: Sequence[Verdict]) -> Verdict:
+    """A control that passes makes the claim unsound; one that is undecided keeps it from being reproduced."""
+    if Verdict.REPRODUCED in controls:
+        return Verdict.UNSOUND
+    if Verdict.UNDECIDED in controls and verdict is Verdict.REPRODUCED:
+        return Verdict.UNDECIDED
+    return verdict
+
+
+def weigh(claim: Claim, seeds: Sequence[Trials], confidence: float | None) -> Judgement:
+    """Put a claim and its controls to the test; without a confidence (no look reached) nothing is decided."""
+
+    def test(arm: str) -> Test:
+        effects = [claim.effect(trials, arm) for trials in seeds]
+        interval = t_interval(effects, confidence) if confidence else None
+        verdict = judge(interval, claim.region) if interval else Verdict.UNDECIDED
+        return Test(
+            arm=arm, effect=math.fsum(effects) / len(effects), n=len(effects), interval=interval, verdict=verdict
+        )
+
+    own, controls = test(claim.arm), tuple(test(arm) for arm in claim.controls)
+    verdict = with_controls(own.verdict, [one.verdict for one in controls])
+    return Judgement(claim=claim, verdict=verdict, test=own, controls=controls)
+
+
+def judge_study(study: Study, scale: Scale, by_seed: BySeed) -> list[Judgement]:
+    """Every claim that this scale's arms allow, from the seeds whose trials are complete (derived arms included).
+
+    A scale that decides is judged at the last look it has reached, on that many seeds and no more; before the first
+    look, and at a scale that decides nothing, effects are given without intervals.
+
+    Raises:
+        UserError: a claim names an arm or a measure that is not there.
+    """
+    seeds = [by_seed[seed] for seed in sorted(by_seed)]
+    if not seeds:
+        return []
+    claims = [claim for claim in study.claims if scale.arms is None or _can_be_made(claim, scale, seeds[0], study)]
+    looks = planned_looks(scale.seeds) if scale.verdict else ()
+    reached = max((look for look in looks if look <= len(seeds)), default=None)
+    confidence = confidence_at(reached, looks, len(study.claims)) if reached else None
+    found = [weigh(claim, seeds[:reached], confidence) for claim in claims]
+    return found if scale.verdict else [_without_verdict(one) for one in found]
+
+
+def _can_be_made(claim: Claim, scale: Scale, trials: Mapping[str, Any], study: Study) -> bool:
+    """False when the claim's arms were left out by a scale that runs some of the arms only."""
+    named = {claim.arm, *claim.others, *claim.controls}
+    left_out = set(study.arms) - set(scale.arms or ())
+    return not named & left_out and (scale.verdict or named <= set(trials))
+
+
+def _without_verdict(judgement: Judgement) -> Judgement:
+    tests = [dataclasses.replace(one, verdict=Verdict.NONE) for one in (judgement.test, *judgement.controls)]
+    return dataclasses.replace(judgement, verdict=Verdict.NONE, test=tests[0], controls=tuple(tests[1:]))
+
+
+def study_verdict(study: Study, scale: Scale, judgements: Sequence[Judgement]) -> Verdict:
+    """The primary claim's verdict."""
+    if not scale.verdict:
+        return Verdict.NONE
+    return next((one.verdict for one in judgements if one.claim is study.claims[0]), Verdict.UNDECIDED)

@@ -1,0 +1,117 @@
+"""Carrying out one trial, here or in a worker process that takes jobs and answers in JSON lines over a socket."""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import math
+import os
+import queue
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maquette.core.devices import prepare_process
+from maquette.core.errors import UserError
+from maquette.core.files import as_user_error
+from maquette.core.provenance import cores, machine, versions
+from maquette.core.records import now
+from maquette.lab.run import Run
+from maquette.lab.study import Study, load_study
+
+Event = dict[str, Any]
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A trial by name; where it may leave files, and where pictures go."""
+
+    scale: str
+    arm: str
+    seed: int
+    scratch: str
+    pictures: str
+
+
+def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
+    """Carry out a trial; its last event is `done`, `failed` (with the traceback's end), or `refused` (bad input)."""
+    started, scratch = now(), Path(job.scratch)
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        config = study.configs(study.scale(job.scale))[job.arm]
+        run = Run(scratch, emit, Path(job.pictures))
+        measures = checked(study.trial(config, job.seed, run))
+        cost = dataclasses.asdict(run.cost)
+    except UserError as error:
+        emit({"kind": "refused", "text": str(error)})
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            emit({"kind": "refused", "text": str(as_user_error(error, scratch))})
+            return
+        text = traceback.format_exc()
+        with contextlib.suppress(OSError):
+            (scratch / "failure.txt").write_text(text, encoding="utf-8")
+        emit({"kind": "failed", "text": "\n".join(text.rstrip().splitlines()[-6:])})
+    else:
+        where = {"threads": threads(), "machine": machine(), "versions": versions()}
+        emit({"kind": "done", "measures": measures, "cost": cost, "started": started, "finished": now(), **where})
+
+
+def checked(measures: Any) -> dict[str, float]:
+    """Measures as floats.
+
+    Raises:
+        ValueError: they are no mapping of names to finite numbers.
+    """
+    if not isinstance(measures, Mapping) or not measures:
+        raise ValueError(f"expected a mapping of measures, got {measures!r}")
+    values = {str(name): float(value) for name, value in measures.items()}
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"the measure {name!r} is {value}")
+    return values
+
+
+def threads() -> int:
+    """How many threads a trial of this process computes with."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    return int(os.environ.get("OMP_NUM_THREADS") or cores())
+
+
+def serve(channel: socket.socket, reference: str) -> None:
+    """Take jobs until the other side goes away, and go with it at once, also in the middle of a trial."""
+    jobs: queue.Queue[Job] = queue.Queue()
+
+    def listen() -> None:
+        with channel.makefile(encoding="utf-8") as lines:
+            for line in lines:
+                jobs.put(Job(**json.loads(line)))
+        os._exit(0)
+
+    def emit(event: Event) -> None:
+        channel.sendall(json.dumps(event).encode() + b"\n")
+
+    threading.Thread(target=listen, daemon=True).start()
+    study: Study | None = None
+    while True:
+        job = jobs.get()
+        try:
+            study = study or load_study(reference)
+        except UserError as error:
+            emit({"kind": "refused", "text": str(error)})
+            continue
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        execute(study, job, emit)
+
+
+if __name__ == "__main__":
+    prepare_process()
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])

@@ -1,0 +1,119 @@
+"""Named training runs: `maquette train NAME` carries one out, on the default text or on the user's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from maquette.core.devices import compile_pays, pick_device
+from maquette.core.errors import UserError, did_you_mean
+from maquette.core.files import write_json
+from maquette.core.provenance import commit, machine, versions
+from maquette.language import checkpoints, tokenizers
+from maquette.language.llama import Llama, LlamaConfig
+from maquette.language.pretrain import pretrain, validation_loss
+from maquette.train.distributed import World
+from maquette.train.loop import TrainConfig, Trained
+from maquette.train.metrics import Sink
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A model, its tokenizer's size, and how it is trained."""
+
+    about: str
+    model: LlamaConfig
+    """Its `vocabulary` is the BPE's size."""
+    rows: int
+    train: TrainConfig
+
+    @property
+    def flops(self) -> float:
+        """Training FLOPs of the whole run."""
+        return self.train.steps * self.rows * self.model.context * self.model.flops_per_token(self.model.context)
+
+
+RECIPES = {
+    "tiny-llama": Recipe(
+        about="0.9 million parameters on 2.5 million tokens: a few minutes on two cores",
+        model=LlamaConfig(
+            vocabulary=1024, width=128, layers=4, heads=4, kv_heads=2, hidden=352, context=128, tied=True
+        ),
+        rows=16,
+        train=TrainConfig(
+            steps=1200, optimizer=OptimizerConfig(lr=5e-3), save_every=200, evaluate_every=400, schedule=Schedule()
+        ),
+    ),
+    "small-llama": Recipe(
+        about="6 million parameters on 13 million tokens: about an hour on two cores",
+        model=LlamaConfig(
+            vocabulary=4096, width=256, layers=6, heads=8, kv_heads=4, hidden=704, context=256, tied=True
+        ),
+        rows=16,
+        train=TrainConfig(
+            steps=3200, optimizer=OptimizerConfig(lr=3e-3), save_every=200, evaluate_every=400, schedule=Schedule()
+        ),
+    ),
+}
+
+
+def named(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in RECIPES:
+        raise UserError(f"There is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def carry_out(
+    recipe: Recipe,
+    text: tokenizers.Prepared,
+    out: Path,
+    *,
+    sinks: Sequence[Sink] = (),
+    progress: Callable[[int, int], None] | None = None,
+    world: World | None = None,
+) -> Trained:
+    """Train, and leave in `out` a checkpoint folder in the Hugging Face layout, with its tokenizer and training.json.
+
+    Checkpoints to resume from and metrics.jsonl lie in `out`/training; the same call goes on from there.
+
+    Raises:
+        UserError: as `maquette.train.loop.train`.
+    """
+    # A text too short for the vocabulary asked for has a smaller tokenizer, and the model follows it.
+    recipe = replace(recipe, model=replace(recipe.model, vocabulary=text.tokenizer.get_vocab_size()))
+    device = pick_device(recipe.train.device)
+    length = recipe.model.context
+    trained = pretrain(
+        text,
+        recipe.model,
+        replace(recipe.train, compile=recipe.train.compile or compile_pays(recipe.flops, device)),
+        rows=recipe.rows,
+        length=length,
+        directory=out / "training",
+        evaluate=validation_loss(text.validation, length=length, rows=recipe.rows, limit=64),
+        sinks=tuple(sinks),
+        progress=progress,
+        world=world,
+    )
+    if (world or World()).leads:
+        assert isinstance(trained.model, Llama)
+        checkpoints.save(trained.model, out)
+        tokenizers.save(text.tokenizer, out)
+        write_json(
+            out / "training.json",
+            {
+                "recipe": asdict(recipe),
+                "text": text.manifest,
+                "final": trained.final,
+                "machine": machine(),
+                "versions": versions(),
+                "commit": commit(),
+            },
+        )
+    return trained

@@ -1,0 +1,71 @@
+"""The matrix product y = x Wᵀ + b, where the time of every model here goes."""
+
+import platform
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Linear(nn.Module):
+    """One or several projections of one input as a single matrix product.
+
+    `parts` are the output widths, in order: one product of a small model costs less than three. Checkpoint formats that
+    store the parts apart split the rows.
+    """
+
+    def __init__(self, width: int, *parts: int, bias: bool = False) -> None:
+        super().__init__()
+        self.parts = parts
+        self.weight = nn.Parameter(torch.empty(sum(parts), width))
+        self.bias = nn.Parameter(torch.zeros(sum(parts))) if bias else None
+        nn.init.normal_(self.weight, std=width**-0.5)
+
+    def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any out"]:
+        """Over the last axis."""
+        if _ONEDNN and _plain(x):
+            y: Tensor = _OneDnnProduct.apply(x.flatten(0, -2), self.weight).unflatten(0, x.shape[:-1])
+            return y if self.bias is None else y + self.bias
+        return F.linear(x, self.weight, self.bias)
+
+
+class _OneDnnProduct(torch.autograd.Function):
+    """x Wᵀ in float32 through oneDNN.
+
+    PyTorch gives float32 products to MKL, which leaves half of an AMD processor's vector width unused; oneDNN, which
+    PyTorch brings too and gives bfloat16 to, is about twice as fast there (`benchmarks/lm_training.py`) and the same
+    to the last bits.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor) -> Tensor:
+        return _product(x, weight)
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.BackwardCFunction, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = cast("tuple[Tensor, Tensor]", ctx.saved_tensors)
+        needs_x, needs_weight = cast("tuple[bool, bool]", ctx.needs_input_grad)
+        grad = grads[0].contiguous()
+        return (
+            _product(grad, weight.T.contiguous()) if needs_x else None,
+            _product(grad.T.contiguous(), x.T.contiguous()) if needs_weight else None,
+        )
+
+
+def _plain(x: Tensor) -> bool:
+    """Rows of float32 on a CPU, outside autocast; the compiler knows PyTorch's own product only."""
+    rows = x.dtype == torch.float32 and x.device.type == "cpu" and x.ndim > 1 and x.numel() > 0
+    return rows and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
+
+
+def _product(a: Float[Tensor, "m k"], b: Float[Tensor, "n k"]) -> Float[Tensor, "m n"]:
+    return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+
+
+_ONEDNN = platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()

@@ -1,0 +1,414 @@
+"""Scaling laws: does a law fitted on small runs foretell the loss of a run with eight times their compute?
+
+Each size is trained once, on a constant learning rate, and cooled down at several token counts on the way
+(warmup-stable-decay, Hu et al. 2024): every point is a finished run, bit for bit, at the price of the longest.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from maquette.core.errors import UserError
+from maquette.core.seeds import numpy_generator
+from maquette.lab.figures import Figure, Series
+from maquette.lab.frontiers import fit_envelope, fit_isoflop
+from maquette.lab.laws import Hoffmann, published
+from maquette.lab.scaling import fit_law
+from maquette.lab.scaling_runs import Run as Point
+from maquette.lab.study import (
+    PREDICTION,
+    Better,
+    BySeed,
+    InRange,
+    Measures,
+    Paper,
+    Plan,
+    Run,
+    Scale,
+    Scales,
+    Study,
+    Trials,
+)
+from maquette.language.llama import LlamaConfig
+from maquette.language.pretrain import pretrain_at_lengths, validation_loss
+from maquette.language.tokenizers import prepare
+from maquette.train.loop import TrainConfig
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
+from maquette.worlds.text.packages import Packages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One size, cooled down where its compute, 6 N D, reaches each budget."""
+
+    width: int
+    layers: int
+    hidden: int
+    budgets: tuple[float, ...]
+    """FLOPs, 6 × all parameters × tokens."""
+    shrink: float = 1.0
+    """Divides every budget: the tour's and the smoke test's way to be short."""
+    vocabulary: int = 512
+    packages: tuple[str, ...] = ("mpmath", "networkx", "sympy")
+    length: int = 128
+    rows: int = 8
+    lr: float = 0.064
+    """Peak rate times √width, so that 64 channels learn at 8e-3."""
+    warmup: int = 100
+    validation_tokens: int = 131_072
+
+    @property
+    def model(self) -> LlamaConfig:
+        """Heads of 16 channels; one matrix serves as embedding and head, so that small sizes are not all embedding."""
+        heads = max(1, self.width // 16)
+        return LlamaConfig(
+            vocabulary=self.vocabulary,
+            width=self.width,
+            layers=self.layers,
+            heads=heads,
+            kv_heads=heads,
+            head_dim=16,
+            hidden=self.hidden,
+            context=self.length,
+            tied=True,
+        )
+
+    def steps(self, budget: float) -> int:
+        """Updates until 6 N D reaches the budget."""
+        return max(4, round(budget / self.shrink / (6 * self.model.parameters * self.rows * self.length)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """Points drawn from Hoffmann's law with Besiroglu's constants, as many as Hoffmann's, and a fit of them."""
+
+    reduction: Literal["sum", "mean"]
+    points: int = 240
+    noise: float = 0.005
+    """Standard deviation of the log loss."""
+
+
+BUDGETS = (5e11, 1e12, 2e12, 4e12)
+LARGE = 8 * BUDGETS[-1]
+SIZES: dict[str, Sweep] = {
+    # Each size at the budgets that give it between 0.6 and 16 million tokens: at most one pass over the text.
+    "42k": Sweep(width=32, layers=2, hidden=88, budgets=BUDGETS),
+    "77k": Sweep(width=40, layers=3, hidden=104, budgets=BUDGETS),
+    "108k": Sweep(width=48, layers=3, hidden=128, budgets=BUDGETS),
+    "184k": Sweep(width=64, layers=3, hidden=176, budgets=BUDGETS[1:]),
+    "274k": Sweep(width=80, layers=3, hidden=216, budgets=BUDGETS[1:]),
+    "492k": Sweep(width=96, layers=4, hidden=256, budgets=BUDGETS[2:]),
+    "large": Sweep(width=112, layers=4, hidden=304, budgets=(LARGE,)),
+}
+PLANTED = {"planted, summed": Planted(reduction="sum"), "planted, averaged": Planted(reduction="mean")}
+FITTED = tuple(arm for arm in SIZES if arm != "large")
+SHUFFLED = dict(zip(FITTED, FITTED[::-1], strict=True))
+BOUND, GAIN, SHIFT, MARGIN = 0.05, 0.01, 0.03, 0.15
+NO_FRONTIER = 2.0
+"""Stands for the exponent where an approach finds none; no frontier that runs can show is as steep."""
+
+
+def trial(config: Sweep | Planted, seed: int, run: Run) -> Measures:
+    """Losses of one size at every budget, or the error of a fit whose truth is known."""
+    return recover(config, seed) if isinstance(config, Planted) else sweep(config, seed, run)
+
+
+def sweep(config: Sweep, seed: int, run: Run) -> Measures:
+    """Train one size, cooled down at every budget."""
+    text = prepare(Packages(names=config.packages), vocabulary=config.vocabulary)
+    lengths = sorted({config.steps(budget) for budget in config.budgets})
+    finals, steps = pretrain_at_lengths(
+        text,
+        config.model,
+        TrainConfig(
+            steps=lengths[-1],
+            optimizer=OptimizerConfig(lr=config.lr * config.width**-0.5),
+            schedule=Schedule(kind="wsd", warmup=min(config.warmup, lengths[0] // 4), cooldown=0.2),
+            seed=seed,
+            device="cpu",
+            save_every=500,
+            log_every=50,
+        ),
+        lengths,
+        rows=config.rows,
+        length=config.length,
+        directory=run.directory,
+        evaluate=validation_loss(
+            text.validation,
+            length=config.length,
+            rows=64,
+            limit=max(1, config.validation_tokens // (64 * config.length)),
+        ),
+        progress=run.progress,
+    )
+    tokens = config.rows * config.length
+    run.tokens(steps * tokens)
+    run.flops(steps * tokens * config.model.flops_per_token(config.length))
+    measures = {
+        "parameters": float(config.model.parameters),
+        "non_embedding": float(config.model.non_embedding_parameters),
+        "shrink": config.shrink,
+    }
+    for budget in config.budgets:
+        measures[f"loss@{budget:g}"] = finals[config.steps(budget)]["validation_loss"]
+        measures[f"tokens@{budget:g}"] = float(config.steps(budget) * tokens)
+    return measures
+
+
+def recover(config: Planted, seed: int) -> Measures:
+    """Fit points of a known law; the largest relative error of the constants that such points determine: E, α, β."""
+    truth = published("besiroglu").law
+    assert isinstance(truth, Hoffmann)
+    rng = numpy_generator(seed, "planted")
+    parameters = np.exp(rng.uniform(math.log(5e7), math.log(1.5e10), config.points))
+    tokens = np.exp(rng.uniform(math.log(5e8), math.log(5e11), config.points))
+    losses = truth.loss(parameters, tokens) * np.exp(rng.normal(0.0, config.noise, config.points))
+    points = [Point(parameters=n, tokens=d, loss=y) for n, d, y in zip(parameters, tokens, losses, strict=True)]
+    fit = fit_law(points, reduction=config.reduction).law
+    errors = {name: abs(getattr(fit, name) / getattr(truth, name) - 1) for name in ("E", "alpha", "beta")}
+    return {"recovery_error": max(errors.values()), **{f"error of {name}": value for name, value in errors.items()}}
+
+
+def points_of(trials: Trials, sizes: Mapping[str, str] | None = None) -> list[Point]:
+    """The runs of the fit; `sizes` names the arm whose size each is given instead, for the shuffled control."""
+    return [
+        Point(
+            parameters=trials[sizes[arm] if sizes else arm]["parameters"],
+            non_embedding=trials[sizes[arm] if sizes else arm]["non_embedding"],
+            tokens=trials[arm][f"tokens@{budget:g}"],
+            loss=trials[arm][f"loss@{budget:g}"],
+            curve=arm,
+        )
+        for arm in FITTED
+        for budget in SIZES[arm].budgets
+    ]
+
+
+def foretell(trials: Trials) -> Measures:
+    """What each law, fitted on the small runs alone, says of the large run."""
+    large = replace(SIZES["large"], shrink=trials[FITTED[0]]["shrink"])
+    n, d = large.model.parameters, large.steps(LARGE) * large.rows * large.length
+    points = points_of(trials)
+    return {
+        "law": float(fit_law(points).law.loss(n, d)),
+        "no floor": float(fit_law(points, form="no-floor").law.loss(n, d)),
+        "kaplan": float(fit_law(points, form="kaplan").law.loss(n, d)),
+        "constant": min(point.loss for point in points),
+        "shuffled sizes": float(fit_law(points_of(trials, SHUFFLED)).law.loss(n, d)),
+    }
+
+
+def analyse(trials: Trials) -> Trials:
+    """Errors of the predictions, and the exponent a of N_opt ∝ C^a by each approach and way of counting."""
+    points = points_of(trials)
+    exponents = exponents_of(points)
+    derived: dict[str, dict[str, float]] = {
+        "total": {"exponent": exponents[3]},
+        "non-embedding": {"exponent": fit_law(points, counting="non-embedding").law.a},
+        "half of all": {
+            "exponent": fit_law([replace(point, parameters=point.parameters / 2) for point in points]).law.a
+        },
+        "approaches": {f"approach {i}": a for i, a in exponents.items()} | {"disagreement": spread(exponents)},
+    }
+    shuffled = exponents_of(points_of(trials, SHUFFLED))
+    derived["shuffled sizes"] = {"disagreement": spread(shuffled)}
+    if "large" in trials:
+        actual = trials["large"][f"loss@{LARGE:g}"]
+        for name, predicted in trials[PREDICTION].items():
+            derived.setdefault(name, {})["error"] = abs(math.log(predicted / actual))
+    return derived
+
+
+def exponents_of(points: list[Point]) -> dict[int, float]:
+    """The exponent of N_opt by Hoffmann's three approaches; infinite where an approach finds no frontier."""
+    found = {3: fit_law(points).law.a}
+    for approach, fit in ((1, fit_envelope), (2, fit_isoflop)):
+        try:
+            found[approach] = fit(points).a
+        except UserError:
+            found[approach] = NO_FRONTIER
+    return found
+
+
+def spread(exponents: Mapping[int, float]) -> float:
+    """Largest difference between two approaches."""
+    return max(exponents.values()) - min(exponents.values())
+
+
+def profiles(trials: Trials) -> Figure:
+    """Loss over size at each budget, the fitted law through the points, and the large run with what was said of it."""
+    points = points_of({arm: trials[arm] for arm in FITTED})
+    law = fit_law(points).law
+    series = []
+    for group, budget in enumerate(BUDGETS):
+        arms = [arm for arm in FITTED if budget in SIZES[arm].budgets]
+        sizes = [trials[arm]["parameters"] for arm in arms]
+        flops = 6 * sizes[0] * trials[arms[0]][f"tokens@{budget:g}"]
+        losses = [trials[arm][f"loss@{budget:g}"] for arm in arms]
+        grid = np.geomspace(min(sizes), max(sizes), 40)
+        series += [
+            Series(x=sizes, y=losses, mark="points", group=group, label=f"{flops:.1e} FLOPs"),
+            Series(x=grid.tolist(), y=np.asarray(law.loss(grid, flops / (6 * grid))).tolist(), group=group),
+        ]
+    if "large" in trials:
+        n, budget = trials["large"]["parameters"], f"loss@{LARGE:g}"
+        flops = 6 * n * trials["large"][f"tokens@{LARGE:g}"]
+        said = trials[PREDICTION]["law"]
+        series += [
+            Series(x=[n], y=[trials["large"][budget]], mark="star", group=5, label=f"{flops:.1e} FLOPs, measured"),
+            Series(x=[n], y=[said], mark="points", muted=True, label="foretold by the law"),
+        ]
+    return Figure(
+        title="A law fitted on small runs, and the large run",
+        x="parameters",
+        y="held-out loss (nats a token)",
+        series=series,
+        kind="log-log",
+        caption="Each colour is one budget of compute; lines are L(N, D) = E + A/N^α + B/D^β fitted to all points. "
+        "The prediction for the large run was written down before that run began.",
+    )
+
+
+def curves_so_far(trials: Trials) -> Figure | None:
+    """The first picture of a run: losses over compute of the sizes that are done."""
+    done = [arm for arm in FITTED if arm in trials]
+    if len(done) < 2:
+        return None
+    if len(done) == len(FITTED):
+        return profiles(trials)
+    series = [
+        Series(
+            x=[6 * trials[arm]["parameters"] * trials[arm][f"tokens@{budget:g}"] for budget in SIZES[arm].budgets],
+            y=[trials[arm][f"loss@{budget:g}"] for budget in SIZES[arm].budgets],
+            mark="both",
+            label=f"{trials[arm]['parameters']:,.0f} parameters",
+        )
+        for arm in done
+    ]
+    return Figure(
+        title="Loss over compute, the sizes trained so far",
+        x="training FLOPs, 6 N D",
+        y="held-out loss (nats a token)",
+        series=series,
+        kind="log-log",
+        caption="Every point is a finished run: its learning rate has come down to zero.",
+    )
+
+
+def figures(by_seed: BySeed) -> list[Figure]:
+    """The first seed's profiles, the predictions of all seeds, and the exponents by approach and counting."""
+    seeds = sorted(by_seed)
+    shown = [profiles(by_seed[seeds[0]])]
+    if all("large" in by_seed[seed] for seed in seeds):
+        laws = ("law", "no floor", "kaplan", "constant")
+        shown.append(
+            Figure(
+                title="Error of the loss foretold for the large run",
+                x="seed",
+                y="|log foretold − log measured|",
+                series=[
+                    Series(x=seeds, y=[by_seed[s][name]["error"] for s in seeds], mark="both", label=name)
+                    for name in laws
+                ],
+                kind="log-y",
+                caption="0.01 is one per cent of the loss. Constant: the best loss seen among the small runs.",
+            )
+        )
+    rows = {
+        "approach 1": lambda t: t["approaches"]["approach 1"],
+        "approach 2": lambda t: t["approaches"]["approach 2"],
+        "approach 3": lambda t: t["total"]["exponent"],
+        "approach 3, non-embedding": lambda t: t["non-embedding"]["exponent"],
+    }
+    shown.append(
+        Figure(
+            title="The exponent of the optimal size",
+            x="seed",
+            y="a in N_opt ∝ C^a",
+            series=[
+                Series(x=seeds, y=[read(by_seed[s]) for s in seeds], mark="both", label=name)
+                for name, read in rows.items()
+            ],
+            caption="Hoffmann et al. found 0.46 to 0.50 counting all parameters; Kaplan et al. 0.73 without.",
+        )
+    )
+    return shown
+
+
+STUDY = Study(
+    name="scaling_laws",
+    question="Does a law fitted on small runs foretell the loss of a run with eight times their compute?",
+    family="language",
+    paper=Paper(
+        title="Training Compute-Optimal Large Language Models",
+        authors="Hoffmann et al.",
+        year=2022,
+        venue="NeurIPS",
+        url="https://arxiv.org/abs/2203.15556",
+        reports="N_opt ∝ C^0.50, C^0.49 and C^0.46 by three approaches, where Kaplan et al. (2020) had C^0.73",
+    ),
+    trial=trial,
+    arms={**SIZES, **PLANTED},
+    analyse=analyse,
+    foretell=foretell,
+    foretold=("large",),
+    figures=figures,
+    picture=curves_so_far,
+    claims=(
+        InRange(
+            "error",
+            "law",
+            low=-math.inf,
+            high=BOUND,
+            control=("constant", "shuffled sizes"),
+            text=f"The law foretells the log loss of the large run to within {BOUND:g}",
+            paper="Chinchilla was built on such a prediction, 0.5 per cent above nothing it was compared with",
+        ),
+        Better(
+            "error",
+            "law",
+            than="no floor",
+            by=GAIN,
+            direction="lower",
+            control=("constant", "shuffled sizes"),
+            text="The law's floor E makes the prediction better than the same law without it",
+        ),
+        Better(
+            "exponent",
+            "non-embedding",
+            than="total",
+            by=SHIFT,
+            control="half of all",
+            text="Counting parameters without embeddings moves the exponent of N_opt towards Kaplan's",
+            paper="0.73 against 0.50; Pearce & Song (2024) explain it by the counting",
+        ),
+        InRange(
+            "disagreement",
+            "approaches",
+            low=-math.inf,
+            high=MARGIN,
+            control="shuffled sizes",
+            text=f"The three approaches agree on the exponent to within {MARGIN:g}",
+            paper="0.50, 0.49 and 0.46",
+        ),
+        InRange(
+            "recovery_error",
+            "planted, summed",
+            low=-math.inf,
+            high=0.05,
+            control="planted, averaged",
+            text="On points of a known law the fit recovers E, α and β to 5 %; with an averaged loss it does not",
+            paper="Besiroglu et al. (2024): the averaged loss stopped Hoffmann's optimiser early",
+        ),
+    ),
+    plan=Plan(text="", seeds=5, spread={}, detects=0.0, flops=0.0, hours=0.0),
+    scales=Scales(
+        smoke=Scale(seeds=1, changes={"shrink": 100.0, "packages": ("mpmath",), "validation_tokens": 8192}),
+        tour=Scale(seeds=1, changes={"shrink": 16.0}),
+        laptop=Scale(seeds=5, verdict=True, limits=""),
+    ),
+)

@@ -1,0 +1,52 @@
+"""The Llama compiles as one graph and then computes what it did before.
+
+In a process of its own, with jaxtyping's checks off: the hook that checks shapes in tests is not for a compiler.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import json, torch
+from maquette.core.seeds import torch_generator
+from maquette.language.llama import Llama, LlamaConfig, next_token_loss
+from maquette.nn.rope import Llama3Scaling
+
+torch.set_num_threads(1)
+config = LlamaConfig(vocabulary=61, width=32, layers=1, heads=4, kv_heads=2, hidden=48,
+                     rope_scaling=Llama3Scaling(original_context=16), tied=True)
+model = Llama(config).initialise(torch_generator(0, "init"))
+text = torch.randint(0, 61, (2, 33), generator=torch_generator(0, "text"))
+batch = {"tokens": text[:, :-1], "targets": text[:, 1:]}
+
+def outcome(forward):
+    model.zero_grad(set_to_none=True)
+    loss = next_token_loss(forward, batch)
+    loss.backward()
+    return loss.item(), [p.grad.clone() for p in model.parameters()]
+
+eager, gradients = outcome(model)
+compiled, of_compiled = outcome(torch.compile(model, fullgraph=True))
+worst = max(((a - b).norm() / b.norm()).item() for a, b in zip(of_compiled, gradients))
+print(json.dumps({"eager": eager, "compiled": compiled, "gradients": worst}))
+"""
+
+
+@pytest.mark.slow
+def test_one_graph_gives_the_eager_loss_and_gradients():
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | {"JAXTYPING_DISABLE": "1", "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["compiled"] == pytest.approx(found["eager"], rel=1e-5)
+    assert found["gradients"] < 1e-4

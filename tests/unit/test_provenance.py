@@ -1,0 +1,148 @@
+import importlib.util
+import sys
+
+import pytest
+
+from maquette.core import provenance
+from maquette.core.provenance import source_hash
+
+STUDY = '''
+"""A study."""
+import math
+from dataclasses import dataclass
+from model import width  # beside this file
+
+TITLE = "about the paper"
+DEPTH = 3
+
+@dataclass(frozen=True)
+class Config:
+    """Its config."""
+    size: int = 1
+
+    @property
+    def area(self):
+        return self.size**2
+
+def helper(x):
+    return x * DEPTH
+
+def trial(config: Config, seed: int) -> dict:
+    """Runs."""
+    return {"m": helper(width(config.area)) + seed}
+
+def figure():
+    return TITLE
+'''
+MODEL = '''
+"""A model."""
+from layers import norm
+
+def width(x):
+    """Width."""
+    return norm(x) + 1
+
+def unused():
+    return 0
+'''
+LAYERS = "def norm(x):\n    return x / 2\n"
+
+
+@pytest.fixture
+def hash_of(tmp_path, monkeypatch):
+    """Writes the three files, with replacements, and hashes the trial and its config."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def written(*replacements):
+        texts = {"study": STUDY, "model": MODEL, "layers": LAYERS}
+        for name, text in texts.items():
+            for old, new in replacements:
+                text = text.replace(old, new)
+            (tmp_path / f"{name}.py").write_text(text)
+            sys.modules.pop(name, None)
+        sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+        spec = importlib.util.spec_from_file_location("user_study", tmp_path / "study.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "user_study", module)
+        spec.loader.exec_module(module)
+        sys.dont_write_bytecode = before
+        return source_hash(module.trial, module.Config)
+
+    yield written
+    for name in ("model", "layers"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ('"""Runs."""', '"""Runs, and runs."""'),
+        ('"""Its config."""', '"""Another."""'),
+        ('"""A model."""', '"""A better model."""'),
+        ('"""Width."""\n', '"""Width."""\n    # of the model\n'),
+        ("# beside this file", ""),
+        ("x / 2", "(x  /  2)"),
+        ("seed: int) -> dict", "seed)"),
+        ('"about the paper"', '"about another paper"'),
+        ("return TITLE", "return TITLE + TITLE"),
+    ],
+)
+def test_what_cannot_change_a_result_does_not_count(hash_of, edit):
+    assert any(edit[0] in text for text in (STUDY, MODEL, LAYERS))
+    assert hash_of(edit) == hash_of()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ('"m": helper', '"n": helper'),
+        ("x * DEPTH", "x + DEPTH"),
+        ("DEPTH = 3", "DEPTH = 4"),
+        ("self.size**2", "self.size**3"),
+        ("size: int = 1", "size: int = 2"),
+        ("norm(x) + 1", "norm(x) + 2"),
+        ("x / 2", "x / 3"),
+    ],
+)
+def test_what_can_does(hash_of, edit):
+    assert any(edit[0] in text for text in (STUDY, MODEL, LAYERS))
+    assert hash_of(edit) != hash_of()
+
+
+def test_our_own_modules_are_followed(monkeypatch, tmp_path):
+    """A lazily imported module counts, with what it imports in turn; one that is not imported does not."""
+    package = tmp_path / "maquette"
+    for name, text in {
+        "__init__": "",
+        "nn/__init__": "",
+        "nn/attention": "from . import rope\ndef attend(q):\n    'Attends.'\n    return rope.turn(q)\n",
+        "nn/rope": "def turn(q):\n    return q\n",
+        "nn/other": "X = 1\n",
+        "studies/__init__": "",
+        "studies/one": "def trial(c):\n    from maquette.nn import attention\n    return attention.attend(c)\n",
+    }.items():
+        (package / f"{name}.py").parent.mkdir(parents=True, exist_ok=True)
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+
+    def edited(name, old, new):
+        path = package / f"{name}.py"
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        walk = provenance._Walk()
+        walk.read(provenance._Module(package / "studies" / "one.py"), "trial")
+        path.write_text(text)
+        return walk.seen
+
+    same = edited("nn/rope", "", "")
+    assert edited("nn/rope", "return q", "return -q") != same
+    assert edited("nn/attention", "turn(q)", "turn(q) + 1") != same
+    assert edited("nn/attention", "'Attends.'", "'Attends to it.'") == same
+    assert edited("nn/other", "X = 1", "X = 2") == same
+
+
+def test_machine_versions_and_commit_say_something(tmp_path):
+    assert provenance.machine()["cores"] >= 1
+    assert provenance.machine()["memory_gib"] > 0
+    assert provenance.versions()["python"].startswith("3.")
+    assert provenance.commit(tmp_path) == "unknown"

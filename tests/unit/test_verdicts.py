@@ -1,0 +1,196 @@
+import dataclasses
+import math
+
+import pytest
+
+from maquette.core.errors import UserError
+from maquette.core.statistics import Interval
+from maquette.lab.study import Better, InRange, Paper, Plan, Scale, Scales, Study, Tie
+from maquette.lab.verdicts import Verdict, judge, judge_study, study_verdict, with_controls
+
+R, F, U, X = Verdict.REPRODUCED, Verdict.REFUTED, Verdict.UNDECIDED, Verdict.UNSOUND
+WOBBLE = (0.00, 0.01, -0.01, 0.02, -0.02, 0.01, -0.01, 0.0, 0.02, -0.02, 0.01, -0.01)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    value: float = 0.0
+
+
+def make_study(claims, seeds=12, **changes):
+    paper = Paper(title="t", authors="a", year=2024, venue="v", url="https://example.org", reports="r")
+    plan = Plan(text="p", seeds=5, spread={}, detects=0.1, flops=1.0, hours=0.1)
+    scales = Scales(smoke=Scale(seeds=1), tour=Scale(seeds=1), laptop=Scale(seeds=seeds, verdict=True))
+    arms = {name: Config() for name in ("new", "old", "control", "other")}
+    fields = {"name": "s", "question": "?", "family": "language", "paper": paper, "plan": plan, "scales": scales}
+    return Study(trial=lambda config, seed, run: {"m": 0.0}, arms=arms, claims=claims, **(fields | changes))
+
+
+def verdict_of(claim, n=5, seeds=12, wobble=1.0, **means):
+    """The claim's verdict when arms measure their mean, give or take, at `n` seeds."""
+    study = make_study((claim,), seeds)
+    by_seed = {
+        seed: {
+            arm: {"m": mean + wobble * WOBBLE[(seed * (row + 1) + row) % len(WOBBLE)]}
+            for row, (arm, mean) in enumerate(means.items())
+        }
+        for seed in range(n)
+    }
+    judgements = judge_study(study, study.scales.laptop, by_seed)
+    assert study_verdict(study, study.scales.laptop, judgements) == judgements[0].verdict
+    return judgements[0].verdict
+
+
+BETTER = Better("m", "new", than="old", by=0.3, control="control", text="new is better")
+LOWER = dataclasses.replace(BETTER, direction="lower")
+TIE = Tie("m", "new", "old", within=0.3, control="control", text="they tie")
+RANGE = InRange("m", "new", low=0.5, high=1.5, control="control", text="it is about one")
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "region", "verdict"),
+    [
+        (0.4, 0.6, (0.3, math.inf), R),
+        (0.1, 0.2, (0.3, math.inf), F),
+        (0.2, 0.4, (0.3, math.inf), U),
+        (0.3, 0.4, (0.3, math.inf), U),
+        (-0.1, 0.1, (-0.3, 0.3), R),
+        (0.4, 0.5, (-0.3, 0.3), F),
+        (-0.5, -0.4, (-0.3, 0.3), F),
+        (-0.5, -0.2, (-0.3, 0.3), U),
+        (-0.5, 0.5, (-0.3, 0.3), U),
+    ],
+)
+def test_the_designs_table(low, high, region, verdict):
+    assert judge(Interval(mean=(low + high) / 2, low=low, high=high, confidence=0.95, n=5), region) is verdict
+
+
+@pytest.mark.parametrize(
+    ("own", "controls", "verdict"),
+    [
+        (R, [F, F], R),
+        (R, [F, R], X),
+        (F, [R], X),
+        (U, [R, U], X),
+        (R, [F, U], U),
+        (F, [U], F),
+        (F, [F], F),
+        (U, [F], U),
+    ],
+)
+def test_controls_weigh_in(own, controls, verdict):
+    assert with_controls(own, controls) is verdict
+
+
+@pytest.mark.parametrize(
+    ("claim", "means", "verdict"),
+    [
+        (BETTER, {"new": 1.0, "old": 0.0, "control": 0.0}, R),
+        (BETTER, {"new": 0.1, "old": 0.0, "control": 0.0}, F),
+        (BETTER, {"new": 0.3, "old": 0.0, "control": 0.0}, U),
+        (BETTER, {"new": 1.0, "old": 0.0, "control": 1.0}, X),
+        (BETTER, {"new": 1.0, "old": 0.0, "control": 0.3}, U),
+        (LOWER, {"new": 0.0, "old": 1.0, "control": 1.0}, R),
+        (LOWER, {"new": 1.0, "old": 0.0, "control": 0.0}, F),
+        (TIE, {"new": 0.0, "old": 0.0, "control": 1.0}, R),
+        (TIE, {"new": 1.0, "old": 0.0, "control": -1.0}, F),
+        (TIE, {"new": 0.0, "old": 0.0, "control": 0.1}, X),
+        (RANGE, {"new": 1.0, "control": 0.0}, R),
+        (RANGE, {"new": 2.0, "control": 0.0}, F),
+        (RANGE, {"new": 0.5, "control": 0.0}, U),
+    ],
+)
+def test_claims_on_measures_built_to_be_right_and_wrong(claim, means, verdict):
+    assert verdict_of(claim, **means) is verdict
+
+
+def test_one_of_two_controls_is_enough_to_spoil_a_claim():
+    claim = dataclasses.replace(BETTER, control=("control", "other"))
+    means = {"new": 1.0, "old": 0.0, "control": 0.0}
+    assert verdict_of(claim, **means, other=0.0) is R
+    assert verdict_of(claim, **means, other=1.0) is X
+
+
+def test_nothing_is_decided_below_the_first_look_or_between_looks():
+    means = {"new": 1.0, "old": 0.0, "control": 0.0}
+    assert verdict_of(BETTER, n=4, wobble=0, **means) is U
+    study = make_study((BETTER,))
+    by_seed = {seed: {arm: {"m": mean} for arm, mean in means.items()} for seed in range(7)}
+    by_seed[6]["new"] = {"m": -100.0}  # beyond the look at 5: it must not count yet
+    (judgement,) = judge_study(study, study.scales.laptop, by_seed)
+    assert (judgement.verdict, judgement.test.n) == (R, 5)
+
+
+def test_a_story_has_no_verdict():
+    study = make_study((BETTER,))
+    by_seed = {0: {"new": {"m": 1.0}, "old": {"m": 0.0}, "control": {"m": 0.0}}}
+    (judgement,) = judge_study(study, study.scales.tour, by_seed)
+    assert judgement.verdict is Verdict.NONE
+    assert judgement.test.interval is None
+    assert judgement.test.effect == 1.0
+    assert study_verdict(study, study.scales.tour, [judgement]) is Verdict.NONE
+    assert study_verdict(study, study.scales.laptop, []) is U
+
+
+def test_more_claims_widen_every_interval():
+    by_seed = {s: {"new": {"m": 1 + WOBBLE[s]}, "old": {"m": 0.0}, "control": {"m": 0.0}} for s in range(5)}
+
+    def width(claims):
+        study = make_study(claims)
+        interval = judge_study(study, study.scales.laptop, by_seed)[0].test.interval
+        return interval.high - interval.low
+
+    assert width((BETTER, BETTER, BETTER)) > 1.2 * width((BETTER,))
+
+
+def test_a_scale_with_fewer_arms_leaves_out_the_claims_about_the_others():
+    study = make_study((BETTER, dataclasses.replace(BETTER, arm="other")))
+    scale = Scale(seeds=1, arms=("new", "old", "control"))
+    by_seed = {0: {"new": {"m": 1.0}, "old": {"m": 0.0}, "control": {"m": 0.0}}}
+    assert [one.claim.arm for one in judge_study(study, scale, by_seed)] == ["new"]
+
+
+def test_unknown_measure_and_arm_are_named():
+    study = make_study((dataclasses.replace(BETTER, measure="mm"),))
+    by_seed = {0: {"new": {"m": 1.0}, "old": {"m": 0.0}, "control": {"m": 0.0}}}
+    with pytest.raises(UserError, match="'mm' of 'new'; did you mean 'm'"):
+        judge_study(study, study.scales.laptop, by_seed)
+    study = make_study((dataclasses.replace(BETTER, arm="law"),), analyse=lambda trials: {"laws": {"m": 1.0}})
+    with pytest.raises(UserError, match="'law'; did you mean 'laws'"):
+        judge_study(study, study.scales.laptop, {0: study.trials_of(by_seed[0])})
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"claims": ()}, "makes no claim"),
+        ({"claims": (dataclasses.replace(BETTER, control=()),)}, "'new is better' has no control"),
+        ({"claims": (dataclasses.replace(BETTER, than="odl"),)}, "'odl'; did you mean 'old'"),
+        ({"claims": (dataclasses.replace(BETTER, control="contro"),)}, "did you mean 'control'"),
+        ({"foretold": ("new",)}, "go together"),
+        ({"foretell": lambda trials: {}, "foretold": ("nwe",)}, "'nwe'; did you mean 'new'"),
+        ({"name": "a b"}, "identifier"),
+        ({"arms": {"prediction": Config(), "new": Config(), "old": Config(), "control": Config()}}, "'prediction'"),
+        ({"tour": Scale(seeds=2)}, "tour decides nothing"),
+        ({"smoke": Scale(seeds=1, verdict=True)}, "smoke decides nothing"),
+        ({"laptop": Scale(seeds=0, verdict=True)}, "needs at least 1"),
+        ({"laptop": Scale(seeds=5, verdict=True, changes={"valeu": 1})}, "'valeu'; did you mean 'value'"),
+        ({"laptop": Scale(seeds=5, verdict=True, arms=("nwe",))}, "'nwe'; did you mean 'new'"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused(changes, sentence):
+    study = make_study((BETTER,))
+    scales = {name: changes.pop(name) for name in ("smoke", "tour", "laptop") if name in changes}
+    with pytest.raises(ValueError, match=sentence):
+        dataclasses.replace(study, scales=dataclasses.replace(study.scales, **scales), **changes)
+
+
+def test_a_claim_without_control_cannot_be_written():
+    with pytest.raises(TypeError, match="control"):
+        Better("m", "new", than="old", by=0.3, text="new is better")
+
+
+def test_a_derived_measure_that_is_no_number_is_refused():
+    study = make_study((BETTER,), analyse=lambda trials: {"law": {"m": math.nan}})
+    with pytest.raises(UserError, match="m = nan for 'law'"):
+        study.trials_of({"new": {"m": 1.0}})
