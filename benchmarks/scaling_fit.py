@@ -5,31 +5,20 @@ differences. Rounds are interleaved. Exits with 1 when the two laws differ. Run:
 """
 
 import sys
-import time
+from functools import partial
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import minimize
 from scipy.special import logsumexp
+from timing import ratio, spread, take_turns
 
-from maquette.core.seeds import numpy_generator
 from maquette.lab.laws import PUBLISHED, Hoffmann
 from maquette.lab.scaling import DELTA, fit_law, grid_starts
-from maquette.lab.scaling_runs import Run
+from maquette.lab.scaling_runs import Run, planted_runs
 
-POINTS, STARTS, ROUNDS, NOISE, TARGET_SECONDS = 245, 100, 3, 0.005, 3.0
-
-
-def planted_runs() -> list[Run]:
-    """Runs over the sizes and budgets of Hoffmann's figure 4, from Besiroglu's law with 0.5 % noise."""
-    rng = numpy_generator(0, "scaling_fit")
-    law = PUBLISHED["besiroglu"].law
-    assert law is not None
-    parameters = np.exp(rng.uniform(np.log(5e7), np.log(1.6e10), POINTS))
-    tokens = np.exp(rng.uniform(np.log(1e19), np.log(3e21), POINTS)) / (6 * parameters)
-    losses = law.loss(parameters, tokens) * np.exp(NOISE * rng.standard_normal(POINTS))
-    return [Run(parameters=n, tokens=d, loss=v) for n, d, v in zip(parameters, tokens, losses, strict=True)]
+POINTS, STARTS, ROUNDS, TARGET_SECONDS = 245, 100, 3, 3.0
 
 
 def plain_scipy(runs: list[Run], starts: np.ndarray) -> tuple[Hoffmann, float]:
@@ -49,15 +38,12 @@ def plain_scipy(runs: list[Run], starts: np.ndarray) -> tuple[Hoffmann, float]:
 
 def main() -> int:
     """Print the table; 1 when the laws differ."""
-    runs, starts = planted_runs(), grid_starts("hoffmann", STARTS)
-    seconds: dict[str, list[float]] = {"maquette": [], "plain scipy": []}
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        fit = fit_law(runs, starts=STARTS)
-        middle = time.perf_counter()
-        plain, plain_objective = plain_scipy(runs, starts)
-        seconds["maquette"].append(middle - began)
-        seconds["plain scipy"].append(time.perf_counter() - middle)
+    law = PUBLISHED["besiroglu"].law
+    assert isinstance(law, Hoffmann)
+    runs, starts = planted_runs(law, count=POINTS), grid_starts("hoffmann", STARTS)
+    fit, (plain, plain_objective) = fit_law(runs, starts=STARTS), plain_scipy(runs, starts)
+    turns = take_turns(ROUNDS, partial(fit_law, runs, starts=STARTS), partial(plain_scipy, runs, starts))
+    seconds = dict(zip(("maquette", "plain scipy"), turns, strict=True))
     ours = fit.law
     assert isinstance(ours, Hoffmann)
 
@@ -83,16 +69,13 @@ def main() -> int:
             f"{law.a:.4f}",
         )
         table.add_row(name, f"{min(seconds[name]):.2f} to {max(seconds[name]):.2f}", f"{objective:.7g}", *constants)
-    ratios = sorted(p / m for m, p in zip(seconds["maquette"], seconds["plain scipy"], strict=True))
     parameters, tokens = np.array([(run.parameters, run.tokens) for run in runs]).T
     difference = float(np.abs(np.log(ours.loss(parameters, tokens) / plain.loss(parameters, tokens))).max())
     # both ends are stated to scipy's default tolerance, so a tenth of delta is far inside what either can claim
     equal = difference < DELTA / 10 and abs(ours.a - plain.a) < 1e-3 and fit.objective <= plain_objective * (1 + 1e-9)
     console = Console(width=130)
     console.print(table)
-    console.print(
-        f"plain / maquette: {ratios[len(ratios) // 2]:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) over {ROUNDS} rounds"
-    )
+    console.print(f"plain / maquette: {spread(ratio(seconds['plain scipy'], seconds['maquette']))} in {ROUNDS} rounds")
     console.print(
         f"largest difference of predicted log losses: {difference:.1e}; the laws {'are equal' if equal else 'DIFFER'}"
     )

@@ -72,14 +72,13 @@ class Case:
 
 
 def in_process(name: str, rounds: int) -> dict[str, Any]:
-    """One case in a new process, with a compiler's cache of its own, so that compilation is timed from nothing."""
+    """One case in a new process, its compiler's cache empty unless one is named, so that compilation is timed too."""
+    command = [sys.executable, sys.argv[0], "--case", name, "--rounds", str(rounds)]
     with tempfile.TemporaryDirectory() as cache:
-        done = subprocess.run(
-            [sys.executable, sys.argv[0], "--case", name, "--rounds", str(rounds)],
-            env=os.environ | {"TORCHINDUCTOR_CACHE_DIR": cache},
-            stdout=subprocess.PIPE,
-            check=True,
-        )
+        environment = {"TORCHINDUCTOR_CACHE_DIR": cache} | os.environ
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -13,7 +13,7 @@ say() { printf '\033[2m[setup]\033[0m %s\n' "$*"; }
   echo "Maquette needs Python 3.11 or newer; '$python' is $("$python" --version 2>&1 || echo not found). Set PYTHON=/path/to/python3.11." >&2
   exit 2
 }
-stamp="$venv/.maquette${extra:+-$extra}"
+stamp="$venv/.maquette${extra:+-${extra//,/-}}"
 want="$(cat pyproject.toml scripts/setup.sh | cksum)"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && [ -x "$venv/bin/maquette" ]; then
   exit 0

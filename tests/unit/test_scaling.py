@@ -14,7 +14,7 @@ from maquette.lab.laws import (
     published,
 )
 from maquette.lab.scaling import _FORMS, _descend, _logs, bootstrap_law, fit_law, grid_starts
-from maquette.lab.scaling_runs import Run, read_runs
+from maquette.lab.scaling_runs import Run, planted_runs, read_runs
 
 BESIROGLU = PUBLISHED["besiroglu"].law
 LAPTOP = Hoffmann(E=1.2, A=60.0, B=150.0, alpha=0.35, beta=0.40)
@@ -26,11 +26,8 @@ def measured(law, parameters, tokens, noise=0.0, seed=0):
     return [Run(parameters=n, tokens=d, loss=v) for n, d, v in zip(parameters, tokens, losses, strict=True)]
 
 
-def chinchilla_runs(seed=1, noise=0.005):
-    rng = np.random.default_rng(seed)
-    parameters = np.exp(rng.uniform(np.log(5e7), np.log(1.6e10), 245))
-    tokens = np.exp(rng.uniform(np.log(1e19), np.log(3e21), 245)) / (6 * parameters)
-    return measured(BESIROGLU, parameters, tokens, noise, seed)
+def chinchilla_runs(noise=0.005):
+    return planted_runs(BESIROGLU, count=245, noise=noise, seed=1)
 
 
 def laptop_runs(count, seed, noise=0.005, law=LAPTOP):

@@ -150,13 +150,7 @@ def plan(
     Raises:
         UserError: too few or too many quantities, a value out of range, an unknown law or hardware, or bad runs.
     """
-    if hardware not in HARDWARE:
-        raise UserError(f"The hardware {hardware!r} is not in the table; {did_you_mean(hardware, HARDWARE)}")
-    if devices < 1:
-        raise UserError(f"devices must be at least 1, not {devices}; give the number of devices.")
-    if mfu is not None and not 0 < mfu <= 1:
-        raise UserError(f"mfu must lie above 0 and at most at 1, not {mfu:g}; give a share such as 0.4.")
-    device = HARDWARE[hardware]
+    device = _device(hardware, devices, mfu)
     given = {"flops": flops, "parameters": parameters, "tokens": tokens}
     known = {name: parse_quantity(value, name) for name, value in given.items() if value is not None}
     spent = _device_hours(hours, device_hours, devices)
@@ -165,9 +159,7 @@ def plan(
     if not known and spent is not None and mfu is not None:
         known["flops"], spent = spent * 3600 * device.peak * mfu, None
     elif spent is not None and mfu is not None:
-        raise UserError(
-            "Hours and mfu were both given beside a model; leave one out, and it is computed from the other."
-        )
+        raise UserError("Hours and mfu were both given beside a model; leave one out: it is computed from the other.")
     if not 1 <= len(known) <= 2:
         raise UserError(
             f"{len(known)} of flops, parameters and tokens were given ({', '.join(known) or 'none'}); give one or two "
@@ -180,9 +172,9 @@ def plan(
         mfu = total / (spent * 3600 * device.peak)
         if mfu > 1:
             notes.append("The implied MFU is above 100 %: no such device does this in these hours.")
-        missing = "" if attention else ", and 6ND leaves attention out"
+        left_out = "" if attention else ", and 6ND leaves attention out"
         notes.append(
-            f"The implied MFU counts every hour, restarts and evaluation included{missing}: a steady phase has more."
+            f"The implied MFU counts every hour, restarts and evaluation too{left_out}: a steady phase has more."
         )
     elif mfu is None:
         mfu = DEFAULT_MFU
@@ -200,6 +192,16 @@ def plan(
         device_hours=spent if spent is not None else total / (3600 * device.peak * mfu),
         notes=(*notes, *law_notes),
     )
+
+
+def _device(hardware: str, devices: int, mfu: float | None) -> Hardware:
+    if hardware not in HARDWARE:
+        raise UserError(f"The hardware {hardware!r} is not in the table; {did_you_mean(hardware, HARDWARE)}")
+    if devices < 1:
+        raise UserError(f"devices must be at least 1, not {devices}; give the number of devices.")
+    if mfu is not None and not 0 < mfu <= 1:
+        raise UserError(f"mfu must lie above 0 and at most at 1, not {mfu:g}; give a share such as 0.4.")
+    return HARDWARE[hardware]
 
 
 def _device_hours(hours: str | float | None, device_hours: str | float | None, devices: int) -> float | None:

@@ -71,7 +71,7 @@ def _predict_kaplan(theta: Array, n: Array, d: Array) -> tuple[Array, Array]:
 
 
 def _exp(x: float) -> float:
-    return math.exp(min(float(x), 700.0))
+    return math.exp(min(max(float(x), -700.0), 700.0))
 
 
 def _hoffmann(theta: Array) -> Hoffmann:

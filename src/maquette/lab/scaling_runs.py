@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.lab.laws import Counting
+from maquette.core.seeds import numpy_generator
+from maquette.lab.laws import Counting, Hoffmann
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,15 @@ class Run:
     def compute(self, counting: Counting) -> float:
         """Training FLOPs, C = 6ND."""
         return 6 * self.size(counting) * self.tokens
+
+
+def planted_runs(law: Hoffmann, *, count: int = 240, noise: float = 0.005, seed: int = 0) -> list[Run]:
+    """Runs whose truth is known: `law` over the sizes and budgets of Hoffmann's figure 4, with noise on log L."""
+    rng = numpy_generator(seed, "planted runs")
+    parameters = np.exp(rng.uniform(np.log(5e7), np.log(1.6e10), count))
+    tokens = np.exp(rng.uniform(np.log(1e19), np.log(3e21), count)) / (6 * parameters)
+    losses = law.loss(parameters, tokens) * np.exp(noise * rng.standard_normal(count))
+    return [Run(parameters=n, tokens=d, loss=y) for n, d, y in zip(parameters, tokens, losses, strict=True)]
 
 
 def read_runs(path: Path) -> list[Run]:

@@ -4,155 +4,25 @@ What is heavy is imported inside the command that needs it: help and `list` load
 """
 
 import ast
-import contextlib
-import io
 import json
-import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import tyro
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
-from tyro.conf import Positional, arg, subcommand
 
 from maquette import __version__
+from maquette.cli.arguments import RECORDS, List, Plan, Report, Run, Tour, Train, parse
 from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from maquette.lab.runner import Outcome
 
-PACKAGE = Path(__file__).parent
-RECORDS = (Path("runs"), Path("results"))
-"""Where records are looked for: this machine's own, then the committed ones."""
+PACKAGE = Path(__file__).parent.parent
 SCALES = ("laptop", "gpu", "tour", "smoke")
-
-Count = Annotated[int | None, arg(metavar="N")]
-Amount = Annotated[str | None, arg(metavar="AMOUNT")]
-File = Annotated[Path | None, arg(metavar="PATH")]
-Text = Annotated[str, arg(metavar="NAME")]
-MaybeText = Annotated[str | None, arg(metavar="NAME")]
-Share = Annotated[float | None, arg(metavar="SHARE")]
-Name = Annotated[Positional[str], arg(metavar="NAME", help="A study's name, or a .py file that defines STUDY.")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class List:
-    """See `COMMANDS`; so for the other commands."""
-
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A study at one scale."""
-
-    name: Name
-    _: KW_ONLY
-    scale: Text = "laptop"
-    """smoke: seconds, a test. tour: minutes, a story. laptop: 20 minutes to hours, decides. gpu: one accelerator."""
-    jobs: Count = None
-    """Trials at a time, each in a process of its own with its share of the cores; one a core, if not given."""
-    seeds: Count = None
-    """At most so many seeds, instead of the scale's."""
-    records: Path = RECORDS[0]
-    """The folder that records go to."""
-    json: bool = False
-    """Print the outcome as JSON."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The page made from records."""
-
-    name: Name
-    _: KW_ONLY
-    scale: MaybeText = None
-    """Of which scale; the largest there are records of, if not given."""
-    records: File = None
-    """The folder that records lie in; runs, then results, if not given."""
-    out: File = None
-    """The page to write; report.html beside the records, if not given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tour:
-    """Every study's story."""
-
-    jobs: Count = None
-    """Trials at a time, each in a process of its own with its share of the cores; one a core, if not given."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Quantities of a training run."""
-
-    budget: Amount = None
-    """Training FLOPs, such as 3.8e25."""
-    parameters: Amount = None
-    """Size of the model, such as 405B."""
-    tokens: Amount = None
-    """Training tokens, such as 15.6T."""
-    hours: Amount = None
-    """Wall-clock hours on all devices."""
-    device_hours: Amount = None
-    """Hours times devices, such as 30.84M."""
-    hardware: Text = "h100"
-    """What it runs on: h100, h200, a100, rtx4090 or 2cpu."""
-    devices: int = 1
-    """How many of them."""
-    mfu: Share = None
-    """Model FLOPs utilisation, a share such as 0.4; computed if hours are given."""
-    law: MaybeText = None
-    """A published law: besiroglu (if not given), hoffmann-1, hoffmann-2, hoffmann-3, kaplan, llama-3."""
-    runs: File = None
-    """Your own runs, a CSV to fit the law to."""
-    json: bool = False
-    """Print JSON."""
-
-
-@dataclass(frozen=True)
-class Train:
-    """A recipe."""
-
-    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help="tiny-llama or small-llama.")]
-    _: KW_ONLY
-    text: File = None
-    """Your own text, a folder or a file in UTF-8, instead of the default."""
-    dataset: MaybeText = None
-    """A Hugging Face dataset (needs the extra hub)."""
-    out: File = None
-    """Where the checkpoint folder goes; runs/train/RECIPE, if not given."""
-    steps: Count = None
-    """Another number of steps than the recipe's."""
-    seed: int = 0
-    device: Text = "auto"
-    strategy: Literal["ddp", "fsdp"] = "ddp"
-    """Under torchrun: replicate the model, or shard it."""
-    tensorboard: bool = False
-    """Write TensorBoard scalars too (needs the extra track)."""
-
-
-COMMANDS: Mapping[str, tuple[type, str, str]] = {
-    "list": (List, "Every study: its question, its verdicts, its cost.", "maquette list"),
-    "run": (Run, "Run a study: arms × seeds, then the verdict on each claim.", "maquette run scaling_laws --jobs 2"),
-    "report": (Report, "Write a study's report, one HTML page, from its records.", "maquette report scaling_laws"),
-    "tour": (Tour, "The main job: a story from each study, and a report at the end.", "maquette tour"),
-    "train": (
-        Train,
-        "Train a recipe's model; the result is a checkpoint folder that transformers loads too.",
-        "maquette train tiny-llama --text ~/notes",
-    ),
-    "plan": (
-        Plan,
-        "From a budget, a size or a token count to the whole of a training run.",
-        "maquette plan --parameters 405B --tokens 15.6T --device-hours 30.84M",
-    ),
-}
 
 
 def main() -> None:
@@ -172,43 +42,9 @@ def run(arguments: Sequence[str]) -> int:
     if arguments and arguments[0] == "--version":
         print(f"maquette {__version__}")
         return 0
-    command = _parse(arguments or ["--help"])
+    command = parse(arguments or ["--help"])
     carry_out = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}[type(command)]
     return carry_out(command)
-
-
-def _parse(arguments: Sequence[str]) -> Any:
-    """The command as its dataclass; tyro's boxed complaints become one sentence."""
-    first = arguments[0]
-    if not first.startswith("-") and first not in COMMANDS:
-        raise UserError(f"There is no command {first!r}; {did_you_mean(first, COMMANDS)}")
-    choices: Any = None
-    for name, (kind, text, example) in COMMANDS.items():
-        choice = Annotated[kind, subcommand(name, description=f"{text}\n\nExample: {example}")]
-        choices = choice if choices is None else choices | choice
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                choices,
-                prog="maquette",
-                description=f"Maquette {__version__}: small, faithful models of today's foundation models.",
-                args=arguments,
-                config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-            )
-    except SystemExit as ended:
-        if not ended.code:
-            raise
-        raise UserError(_in_short(complaint.getvalue(), first)) from None
-
-
-def _in_short(complaint: str, command: str) -> str:
-    lines = [line.strip("│╭╮╰╯─ ") for line in complaint.splitlines()]
-    rules = [index for index, line in enumerate(complaint.splitlines()) if "───" in line]
-    said = " ".join(filter(None, lines[rules[0] + 1 : rules[1]])) if len(rules) > 1 else " ".join(filter(None, lines))
-    near = re.search(r"Perhaps you meant:\W+(--[\w-]+)", complaint)
-    hint = f"; did you mean {near[1]}?" if near else "."
-    return f"{said.rstrip('.')}{hint} See: maquette {command if command in COMMANDS else ''} --help".replace("  ", " ")
 
 
 def _studies() -> dict[str, str]:

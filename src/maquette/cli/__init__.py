@@ -1,0 +1,1 @@
+"""The command line: the only place where studies, the lab and the families meet."""

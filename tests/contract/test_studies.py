@@ -1,0 +1,71 @@
+"""What every study must do, shown at its smoke scale."""
+
+import pytest
+import torch
+
+from maquette.cli.commands import _studies
+from maquette.core.errors import UserError
+from maquette.lab.run import Run
+from maquette.lab.runner import run_study
+from maquette.lab.study import load_study
+from maquette.lab.terminal import Display
+from maquette.lab.verdicts import Verdict
+
+STUDIES = sorted(_studies().values())
+
+
+class Interrupted(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def console():
+    from rich.console import Console
+
+    return Display(Console(quiet=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reference", STUDIES)
+def test_smoke_scale_answers_every_claim_and_is_not_run_twice(reference, tmp_path):
+    first = run_study(reference, "smoke", console(), records=tmp_path, scratch=tmp_path / "scratch", jobs=1)
+    assert not first.failures
+    assert first.evidence.verdict is Verdict.NONE, "a scale of seconds decides nothing"
+    study = load_study(reference)
+    seeds = [study.trials_of(trials) for trials in first.evidence.by_seed.values()]
+    for claim in study.claims:
+        for arm in (claim.arm, *claim.controls):
+            claim.effect(seeds[0], arm)
+    again = run_study(reference, "smoke", console(), records=tmp_path, scratch=tmp_path / "scratch", jobs=1)
+    assert again.ran == 0
+    assert again.evidence.by_seed == first.evidence.by_seed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reference", STUDIES)
+def test_a_trial_is_a_function_of_config_and_seed_however_it_is_interrupted(reference, tmp_path):
+    study = load_study(reference)
+    arm, config = next(iter(study.configs(study.scale("smoke")).items()))
+    whole = dict(study.trial(config, 3, Run(tmp_path / "whole")))
+    assert dict(study.trial(config, 3, Run(tmp_path / "twin"))) == whole
+    assert dict(study.trial(config, 4, Run(tmp_path / "other seed"))) != whole
+
+    def kill_half_way(event):
+        if event["kind"] == "progress" and event["done"] > event["total"] / 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        study.trial(config, 3, Run(tmp_path / "killed", emit=kill_half_way))
+    assert dict(study.trial(config, 3, Run(tmp_path / "killed"))) == whole, f"{arm} does not resume to the same bits"
+
+
+def test_an_unknown_scale_is_named():
+    with pytest.raises(UserError, match="smoke"):
+        load_study(STUDIES[0]).scale("smok")
