@@ -3,10 +3,9 @@
 Each size is trained once, on a constant learning rate, and cooled down at several token counts on the way
 (warmup-stable-decay, Hu et al. 2024): every point is a finished run, bit for bit, at the price of the longest.
 
-Sizes differ in width alone and see 16 tokens, as Pearce & Song's did (2024, 0.8 to 4.6 million parameters). With 128
-tokens and 2 to 4 layers three thrown-away pilots missed by 7 to 16 per cent, the law with a floor and those without:
-models of this size learn to copy from their context only after some three million tokens, the larger the sooner, so
-that the loss falls faster than any law fitted before it. A law holds on one side of such a change, not across it.
+Sizes differ in width alone and see 16 tokens, as Pearce & Song's did (2024, 0.8 to 4.6 million parameters). In two
+pilots with 128 tokens every law missed the large run by 5 to 16 per cent, perhaps because such models learn to copy
+from their context only after some three million tokens: the loss then falls faster than any fit before it says.
 """
 
 import math
@@ -14,13 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from maquette.core.errors import UserError
 from maquette.lab.figures import Figure, Series
 from maquette.lab.frontiers import fit_envelope, fit_isoflop
 from maquette.lab.laws import Hoffmann, published
 from maquette.lab.scaling import Form, fit_law
+from maquette.lab.scaling_figures import isoflop_profiles, loss_curves
 from maquette.lab.scaling_runs import Run as Point
 from maquette.lab.scaling_runs import planted_runs
 from maquette.lab.study import (
@@ -113,7 +111,8 @@ SIZES: dict[str, Sweep] = {
 PLANTED = {"planted, summed": Planted(reduction="sum"), "planted, averaged": Planted(reduction="mean")}
 FITTED = tuple(arm for arm in SIZES if arm != "large")
 SHUFFLED = dict(zip(FITTED, FITTED[::-1], strict=True))
-BOUND, GAIN, SHIFT, MARGIN = 0.05, 0.01, 0.03, 0.15
+BOUND, GAIN, SHIFT, MARGIN = 0.06, 0.01, 0.01, 0.23
+"""From the pilot: see the plan. The margin is the gap between Kaplan's exponent and Hoffmann's."""
 NO_FRONTIER = 2.0
 """Stands for the exponent where an approach finds none; no frontier that runs can show is as steep."""
 
@@ -175,7 +174,7 @@ def recover(config: Planted, seed: int) -> Measures:
     return {"recovery_error": max(errors.values()), **{f"error of {name}": value for name, value in errors.items()}}
 
 
-def points_of(trials: Trials, sizes: Mapping[str, str] | None = None) -> list[Point]:
+def points_of(trials: Trials, sizes: Mapping[str, str] | None = None, arms: tuple[str, ...] = FITTED) -> list[Point]:
     """The runs of the fit; `sizes` names the arm whose size each is given instead, for the shuffled control."""
     return [
         Point(
@@ -185,7 +184,7 @@ def points_of(trials: Trials, sizes: Mapping[str, str] | None = None) -> list[Po
             loss=trials[arm][f"loss@{budget:g}"],
             curve=arm,
         )
-        for arm in FITTED
+        for arm in arms
         for budget in SIZES[arm].budgets
     ]
 
@@ -238,63 +237,24 @@ def exponents(points: list[Point]) -> dict[str, float]:
 
 
 def profiles(trials: Trials) -> Figure:
-    """Loss over size at each budget, the fitted law through the points, and the large run with what was said of it."""
-    points = points_of({arm: trials[arm] for arm in FITTED})
-    law = fit_law(points).law
-    series = []
-    for group, budget in enumerate(BUDGETS):
-        arms = [arm for arm in FITTED if budget in SIZES[arm].budgets]
-        sizes = [trials[arm]["parameters"] for arm in arms]
-        flops = 6 * sizes[0] * trials[arms[0]][f"tokens@{budget:g}"]
-        losses = [trials[arm][f"loss@{budget:g}"] for arm in arms]
-        grid = np.geomspace(min(sizes), max(sizes), 40)
-        series += [
-            Series(x=sizes, y=losses, mark="points", group=group, label=f"{flops:.1e} FLOPs"),
-            Series(x=grid.tolist(), y=np.asarray(law.loss(grid, flops / (6 * grid))).tolist(), group=group),
-        ]
-    if "large" in trials:
-        n, budget = trials["large"]["parameters"], f"loss@{LARGE:g}"
-        flops = 6 * n * trials["large"][f"tokens@{LARGE:g}"]
-        said = trials[PREDICTION]["law"]
-        series += [
-            Series(x=[n], y=[trials["large"][budget]], mark="star", group=5, label=f"{flops:.1e} FLOPs, measured"),
-            Series(x=[n], y=[said], mark="points", muted=True, label="foretold by the law"),
-        ]
-    return Figure(
-        title="A law fitted on small runs, and the large run",
-        x="parameters",
-        y="held-out loss (nats a token)",
-        series=series,
-        kind="log-log",
-        caption="Each colour is one budget of compute; lines are L(N, D) = E + A/N^α + B/D^β fitted to all points. "
-        "The prediction for the large run was written down before that run began.",
+    """The runs of one seed, the law fitted to them, and the large run beside what was said of it."""
+    points = points_of(trials)
+    if "large" not in trials:
+        return isoflop_profiles(points, fit_law(points).law)
+    large = Point(
+        parameters=trials["large"]["parameters"],
+        tokens=trials["large"][f"tokens@{LARGE:g}"],
+        loss=trials["large"][f"loss@{LARGE:g}"],
     )
+    return isoflop_profiles(points, fit_law(points).law, large=large, foretold=trials[PREDICTION]["law"])
 
 
-def curves_so_far(trials: Trials) -> Figure | None:
-    """The first picture of a run: losses over compute of the sizes that are done."""
-    done = [arm for arm in FITTED if arm in trials]
+def picture(trials: Trials) -> Figure | None:
+    """What there is to see while a seed's trials come in."""
+    done = tuple(arm for arm in FITTED if arm in trials)
     if len(done) < 2:
         return None
-    if len(done) == len(FITTED):
-        return profiles(trials)
-    series = [
-        Series(
-            x=[6 * trials[arm]["parameters"] * trials[arm][f"tokens@{budget:g}"] for budget in SIZES[arm].budgets],
-            y=[trials[arm][f"loss@{budget:g}"] for budget in SIZES[arm].budgets],
-            mark="both",
-            label=f"{trials[arm]['parameters']:,.0f} parameters",
-        )
-        for arm in done
-    ]
-    return Figure(
-        title="Loss over compute, the sizes trained so far",
-        x="training FLOPs, 6 N D",
-        y="held-out loss (nats a token)",
-        series=series,
-        kind="log-log",
-        caption="Every point is a finished run: its learning rate has come down to zero.",
-    )
+    return profiles(trials) if done == FITTED else loss_curves(points_of(trials, arms=done))
 
 
 def figures(by_seed: BySeed) -> list[Figure]:
@@ -349,7 +309,7 @@ STUDY = Study(
     foretell=foretell,
     foretold=("large",),
     figures=figures,
-    picture=curves_so_far,
+    picture=picture,
     claims=(
         InRange(
             "error",
@@ -358,7 +318,7 @@ STUDY = Study(
             high=BOUND,
             control=("constant", "shuffled sizes"),
             text=f"The law foretells the log loss of the large run to within {BOUND:g}",
-            paper="Chinchilla was built on such a prediction, 0.5 per cent above nothing it was compared with",
+            paper="Hoffmann et al. show the fit (figure 4) and state no error of a prediction",
         ),
         Better(
             "error",
@@ -397,10 +357,27 @@ STUDY = Study(
             paper="Besiroglu et al. (2024): the averaged loss stopped Hoffmann's optimiser early",
         ),
     ),
-    plan=Plan(text="", seeds=5, spread={}, detects=0.0, flops=0.0, hours=0.0),
+    plan=Plan(
+        text="Pilot: one seed, 1000, thrown away. The law missed by 3.7 %, the law without floor by 0.4 %, Kaplan's by "
+        "1.0 %, the constant by 12.3 %; a = 0.68, 0.53 and 0.54 by approaches 1, 2 and 3, 0.57 without embeddings; the "
+        "planted law came back to 2.4 % at worst over six seeds, averaged to 54 %. The bound on the error is half the "
+        "constant's. The second claim is expected to fail; it stays, because it is the question. One pilot seed shows "
+        "no spread over seeds: 1 % of the loss is assumed.",
+        seeds=5,
+        spread={"error": 0.01},
+        detects=0.021,
+        flops=3.0e14,
+        tokens=2.5e8,
+        hours=0.8,
+    ),
     scales=Scales(
         smoke=Scale(seeds=1, changes={"shrink": 300.0, "packages": ("mpmath",), "validation_tokens": 4096}),
         tour=Scale(seeds=1, changes={"shrink": 8.0, "validation_tokens": 32_768}),
-        laptop=Scale(seeds=5, verdict=True, limits=""),
+        laptop=Scale(
+            seeds=5,
+            verdict=True,
+            limits="Models of 0.05 to 0.7 million parameters that see 16 tokens of Python source: what holds here need "
+            "not hold where laws are used, and rates of learning were not tuned size by size.",
+        ),
     ),
 )
