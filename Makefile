@@ -19,8 +19,8 @@ check:  ## formatter, linter, types, who may import whom, size of files
 	@bash scripts/setup.sh dev
 	@$(bin)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(bin)/ruff check --quiet .
-	@$(bin)/pyrefly check --summary none
-	@$(bin)/lint-imports --no-logo 2>&1 | tail -4
+	@$(bin)/pyrefly check --summary=none --min-severity=error
+	@found=$$($(bin)/lint-imports 2>&1) || { echo "$$found"; exit 1; }
 	@$(bin)/python -m pytest tests/unit/test_architecture.py
 
 format:  ## rewrite the sources in the house format

@@ -143,9 +143,8 @@ def plan(
 ) -> Plan:
     """Plan a run from one or two of a FLOP budget, a size and a token count; quantities may be text such as "405B".
 
-    One of them is completed by the `law` (a published name, or the path of a CSV of runs to fit), two by C = 6ND. Hours
-    (wall-clock, or device-hours) give the MFU implied; a MFU (else 40 %) gives the hours; hours and a MFU with nothing
-    else are a budget.
+    One of them is completed by the `law` (a published name, or a CSV of runs to fit), two by C = 6ND. Hours give the MFU
+    implied; a MFU (else 40 %) gives the hours; hours and a MFU with nothing else are a budget.
 
     Raises:
         UserError: too few or too many quantities, a value out of range, an unknown law or hardware, or bad runs.
@@ -155,16 +154,13 @@ def plan(
     known = {name: parse_quantity(value, name) for name, value in given.items() if value is not None}
     spent = _device_hours(hours, device_hours, devices)
     notes = []
-
     if not known and spent is not None and mfu is not None:
         known["flops"], spent = spent * 3600 * device.peak * mfu, None
     elif spent is not None and mfu is not None:
         raise UserError("Hours and mfu were both given beside a model; leave one out: it is computed from the other.")
     if not 1 <= len(known) <= 2:
-        raise UserError(
-            f"{len(known)} of flops, parameters and tokens were given ({', '.join(known) or 'none'}); give one or two "
-            "(or hours and mfu alone)."
-        )
+        names = ", ".join(known) or "none"
+        raise UserError(f"Of flops, parameters and tokens {names} were given; give one or two, or hours and mfu alone.")
     name, frontier, losses, law_notes = resolve_law(law)
     n, d = _model(known, frontier)
     total = n * d * (6 + (attention.flops_per_token / n if attention else 0))
