@@ -7,7 +7,7 @@ import ast
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
 from maquette.cli.arguments import RECORDS, List, Plan, Report, Run, Tour, Train, parse
+from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -94,14 +95,12 @@ def _list(command: List) -> int:
 
 
 def _run(command: Run) -> int:
-    from maquette.core.devices import prepare_process
+    reference, records, jobs = _reference(command.name), command.records, _jobs(command.jobs)
+    prepare_process()  # before anything imports torch, because it may start the process anew
     from maquette.lab.runner import run_study
     from maquette.lab.terminal import Display, verdict_table
 
     display = Display(Console(stderr=True))
-    prepare_process()
-    reference, records = _reference(command.name), command.records
-    jobs = _jobs(command.jobs)
     outcome = run_study(reference, command.scale, display, records=records, jobs=jobs, seeds=command.seeds)
     evidence = outcome.evidence
     if command.json:
@@ -161,7 +160,7 @@ def _again(name: str, scale: str, records: Path) -> str:
 
 
 def _tour(command: Tour) -> int:
-    from maquette.core.devices import prepare_process
+    jobs, allocator = _jobs(command.jobs), prepare_process()
     from maquette.core.provenance import cores
     from maquette.lab.report import write_report
     from maquette.lab.runner import run_study
@@ -172,12 +171,12 @@ def _tour(command: Tour) -> int:
     order = list(dict.fromkeys([*(system.study for system in SYSTEMS if system.study in known), *known]))
     if not order:
         raise UserError("There is no study to tour.")
-    print(f"Setting out on {cores()} cores; {prepare_process()}", flush=True)
+    print(f"Setting out on {cores()} cores; {allocator}", flush=True)
     outcomes: list[Outcome] = []
     for name in order:
         card = _card(known[name])
         print(f"{name} ({card['family']}): {card['question']}", flush=True)
-        outcome = run_study(known[name], "tour", Display(Console(stderr=True)), jobs=_jobs(command.jobs))
+        outcome = run_study(known[name], "tour", Display(Console(stderr=True)), jobs=jobs)
         outcomes.append(outcome)
         Console().print(verdict_table(outcome.evidence))
         _tell_failures(outcome)
@@ -190,9 +189,7 @@ def _tour(command: Tour) -> int:
 
 
 def _train(command: Train) -> int:
-    from dataclasses import replace
-
-    from maquette.core.devices import prepare_process
+    allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare
     from maquette.train.distributed import join_world
@@ -204,8 +201,8 @@ def _train(command: Train) -> int:
         raise UserError("--text and --dataset were both given; leave one out.")
     if command.seed < 0:
         raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
-    allocator = prepare_process()
-    train = replace(recipe.train, steps=command.steps or recipe.train.steps, seed=command.seed, device=command.device)
+    steps = recipe.train.steps if command.steps is None else command.steps
+    train = replace(recipe.train, steps=steps, seed=command.seed, device=command.device)
     source = (
         Folder(path=command.text) if command.text else HubDataset(name=command.dataset) if command.dataset else None
     )

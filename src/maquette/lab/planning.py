@@ -143,8 +143,8 @@ def plan(
 ) -> Plan:
     """Plan a run from one or two of a FLOP budget, a size and a token count; quantities may be text such as "405B".
 
-    One of them is completed by the `law` (a published name, or a CSV of runs to fit), two by C = 6ND. Hours give the MFU
-    implied; a MFU (else 40 %) gives the hours; hours and a MFU with nothing else are a budget.
+    One of them is completed by the `law` (a published name, or a CSV of runs to fit), two by C = 6ND. Hours give the
+    MFU implied; a MFU (else 40 %) gives the hours; hours and a MFU with nothing else are a budget.
 
     Raises:
         UserError: too few or too many quantities, a value out of range, an unknown law or hardware, or bad runs.

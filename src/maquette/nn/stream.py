@@ -131,12 +131,13 @@ def _by_products(
     mask: Bool[Tensor, "..."] | None,
     causal: bool,
 ) -> Float[Tensor, "b h q d"]:
-    """The same attention written out; the softmax in float32 where autocast has it so."""
-    if (group := q.shape[1] // k.shape[1]) > 1:
-        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    """The same attention written out, each key-value head with all the queries it serves in one product."""
+    (b, h, t, d), (kv, s) = q.shape, k.shape[1:3]
+    group = h // kv
     if causal:
-        mask = causal_mask(q.shape[2], k.shape[2]).to(q.device)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(-1).to(v.dtype) @ v
+        mask = causal_mask(t, s).to(q.device)
+    bias = q.new_zeros(()) if mask is None else q.new_zeros(mask.shape).masked_fill(~mask, float("-inf"))
+    bias = bias.repeat(group, 1) if bias.ndim == 2 else bias.expand(b, h, t, s).reshape(b * kv, group * t, s)
+    queries, keys = q.reshape(b * kv, group * t, d), k.reshape(b * kv, s, d)
+    scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=d**-0.5)
+    return torch.bmm(scores.softmax(-1).to(v.dtype), v.reshape(b * kv, s, d)).view(b, h, t, d)

@@ -1,19 +1,15 @@
-"""One process or many: the same loop under `torchrun`, replicated (DDP) or sharded (FSDP2)."""
+"""One process or many: the same loop under `torchrun`, replicated (DDP) or sharded (FSDP2).
+
+FSDP and its state dictionaries are imported where several processes need them: that import takes as long as PyTorch's.
+"""
 
 import os
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import (
-    StateDictOptions,
-    get_model_state_dict,
-    set_model_state_dict,
-)
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from maquette.core.errors import UserError
@@ -40,6 +36,8 @@ class World:
             return model
         if self.strategy == "ddp":
             return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+        from torch.distributed.fsdp import fully_shard
+
         for block in getattr(model, "blocks", ()):
             fully_shard(block)
         fully_shard(model)
@@ -69,13 +67,23 @@ def join_world(strategy: Strategy = "ddp") -> World:
     return World(rank=dist.get_rank(), size=size, strategy=strategy)
 
 
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-_SPREAD = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
-
-
 def whole(tensor: Tensor) -> Tensor:
     """A tensor in one piece, gathered from its shards where it has any."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return cast("Any", tensor).full_tensor() if _sharded(tensor) else tensor
+
+
+def cut_like(value: Tensor, pattern: Tensor) -> Tensor:
+    """The inverse of `whole`: a tensor in one piece, on the devices of `pattern` and in shards where that has any."""
+    value = value.to(pattern.device)
+    if not _sharded(pattern) or not value.ndim:
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, cast("Any", pattern).device_mesh, cast("Any", pattern).placements)
+
+
+def _sharded(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")  # a DTensor, without importing what defines it
 
 
 def whole_model_state(model: nn.Module, world: World) -> dict[str, Tensor]:
@@ -83,7 +91,10 @@ def whole_model_state(model: nn.Module, world: World) -> dict[str, Tensor]:
     ties = tied_names(model)
     state: dict[str, Any] = model.state_dict()
     if world.size > 1:
-        state = dict[str, Any](get_model_state_dict(model, options=_WHOLE))
+        from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+        options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        state = dict[str, Any](get_model_state_dict(model, options=options))
     return {name: value.detach() for name, value in state.items() if name not in ties}
 
 
@@ -92,8 +103,11 @@ def spread_model_state(model: nn.Module, state: dict[str, Tensor], world: World)
     state = state | {alias: state[name] for alias, name in tied_names(model).items()}
     if world.size == 1:
         model.load_state_dict(state)
-    else:
-        set_model_state_dict(model, dict[str, Any](state), options=_SPREAD)
+        return
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
+
+    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    set_model_state_dict(model, dict[str, Any](state), options=options)
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
@@ -120,11 +134,7 @@ def spread_optimizer_state(model: nn.Module, optimizer: torch.optim.Optimizer, t
     parameters = dict(model.named_parameters())
     for key, value in tensors.items():
         name, slot = key.rsplit("/", 1)
-        parameter = parameters[name]
-        value = value.to(parameter.device)
-        if isinstance(parameter, DTensor) and value.ndim:
-            value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
-        optimizer.state[parameter][slot] = value
+        optimizer.state[parameters[name]][slot] = cut_like(value, parameters[name])
 
 
 def refuse_sharded_muon(kind: str, world: World) -> None:

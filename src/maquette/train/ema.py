@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor, distribute_tensor
+
+from maquette.train.distributed import cut_like
 
 
 class ExponentialMovingAverage:
@@ -22,7 +23,4 @@ class ExponentialMovingAverage:
     def load(self, weights: dict[str, Tensor]) -> None:
         """Take over saved averages, given in one piece."""
         for name, weight in self.weights.items():
-            value = weights[name].to(weight.device)
-            if isinstance(weight, DTensor):
-                value = distribute_tensor(value, weight.device_mesh, weight.placements)
-            weight.copy_(value)
+            weight.copy_(cut_like(weights[name], weight))
