@@ -102,7 +102,7 @@ class Display:
         if self._bars and label in self._ids:
             self._bars.update(self._ids[label], completed=done, total=total)
             self._update_total()
-        elif share > 0 and time.monotonic() - self._said[label] > EVERY:
+        elif share > 0.02 and time.monotonic() - self._said[label] > EVERY:  # before that the guess is wild
             self._said[label] = time.monotonic()
             left = (time.monotonic() - self._began[label]) * (1 - share) / share
             self.say(f"{label}: {100 * share:.0f} %, about {duration(left)} left")
