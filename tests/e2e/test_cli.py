@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maquette import cli
+from maquette.cli import commands
 
 MAQUETTE = Path(sys.executable).with_name("maquette")
 TOY = Path(__file__).parent.parent / "contract" / "toy_study.py"
@@ -46,7 +46,7 @@ def test_run_and_report(maquette, tmp_path):
 def test_json_is_all_there_is_on_stdout(maquette, tmp_path):
     path = tmp_path / "toy_study.py"
     path.write_text(path.read_text().replace("    run.flops", '    print("chatter")\n    run.flops'))
-    done = maquette("run toy_study.py --scale smoke --json")
+    done = maquette("run toy_study.py --scale smoke --jobs 1 --json")
     outcome = json.loads(done.stdout)
     assert (outcome["verdict"], outcome["ran"], outcome["failures"]) == ("no verdict", 8, [])
     assert outcome["claims"][0]["text"] == "A higher mean scores higher."
@@ -117,8 +117,8 @@ def test_help_has_an_example(maquette, command):
 
 def test_help_and_list_import_nothing_heavy():
     code = (
-        "import sys; from maquette import cli; cli.run(['list']); import contextlib\n"
-        "with contextlib.suppress(SystemExit): cli.run(['--help'])\n"
+        "import sys; from maquette.cli import commands; commands.run(['list']); import contextlib\n"
+        "with contextlib.suppress(SystemExit): commands.run(['--help'])\n"
         "assert not {'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
@@ -128,9 +128,10 @@ def test_tour_tells_every_study_and_ends_with_a_page(monkeypatch, tmp_path, capf
     toy, second = tmp_path / "toy_study.py", tmp_path / "second.py"
     toy.write_text(TOY.read_text())
     second.write_text(TOY.read_text().replace('name="toy"', 'name="second"').replace("draws.mean()", "math.nan"))
-    monkeypatch.setattr(cli, "_studies", lambda: {"toy": str(toy), "second": str(second)})
+    monkeypatch.setattr(commands, "prepare_process", lambda: "as it is")  # would start pytest anew
+    monkeypatch.setattr(commands, "_studies", lambda: {"toy": str(toy), "second": str(second)})
     monkeypatch.chdir(tmp_path)
-    assert cli.run(["tour"]) == 1  # the second one's trials fail; the first is told all the same
+    assert commands.run(["tour", "--jobs", "1"]) == 1  # the second one's trials fail; the first is told all the same
     said = capfd.readouterr()
     assert "toy (language): Does a drawn number grow with its mean?" in said.out
     assert "picture after" in said.err
