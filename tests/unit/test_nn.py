@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from maquette.nn.cache import KeyValueCache
 from maquette.nn.layers import RMSNorm, SwiGLU
-from maquette.nn.linear import Linear
+from maquette.nn.linear import _ONEDNN, Linear
 from maquette.nn.masks import blockwise_mask, causal_mask, document_mask, prefix_mask
 from maquette.nn.rope import Llama3Scaling, frequencies, rotary_angles, rotate
 from maquette.nn.stream import Block, StreamConfig, attend
@@ -330,3 +330,31 @@ def test_a_full_cache_says_so_and_stays_as_it_was():
         cache.extend(0, torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2))
     assert cache.length == 2
     assert (cache.keys[..., :2, :] == 1).all()
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (4, 1)])
+def test_attention_written_out_is_the_fused_one_also_where_a_query_sees_nothing(heads):
+    h, kv = heads
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 6, n, 8, generator=generator) for n in (h, kv, kv))
+    mask = torch.rand(2, 1, 6, 6, generator=generator) > 0.4
+    mask[:, :, 2] = False
+    fused = attend(q, k, v, mask)
+    written = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask).float()
+    assert (fused[:, 2] == 0).all()
+    assert (written[:, 2] == 0).all()
+    assert torch.allclose(written, fused, atol=0.03)
+
+
+def test_causal_attention_to_other_keys_is_refused():
+    q, k = torch.randn(1, 3, 2, 8), torch.randn(1, 5, 2, 8)
+    with pytest.raises(ValueError, match="give a mask"):
+        attend(q, k, k, causal=True)
+
+
+@pytest.mark.skipif(not _ONEDNN, reason="this machine's products do not go to oneDNN")
+def test_a_second_derivative_through_onednn_is_refused_rather_than_wrong():
+    linear, x = Linear(4, 3), torch.randn(2, 4, requires_grad=True)
+    (first,) = torch.autograd.grad(linear(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -548,3 +548,25 @@ def test_metrics_that_cannot_be_written_are_one_sentence(tmp_path):
     sink.path = tmp_path
     with pytest.raises(UserError, match="Cannot write"):
         sink.write(1, {"loss": 1.0})
+
+
+def test_what_a_run_is_made_of_must_be_the_same_to_go_on(tmp_path):
+    """Another rotary base has the same shapes, another text may begin with the same batch: the caller names them."""
+    run(settings=config(steps=2), directory=tmp_path, made_of={"architecture": {"rope_theta": 5e5}})
+    with pytest.raises(UserError, match="made with another architecture;"):
+        run(settings=config(steps=4), directory=tmp_path, made_of={"architecture": {"rope_theta": 1e4}})
+
+
+def test_a_shorter_run_in_a_longer_ones_directory_is_refused_and_harms_nothing(tmp_path):
+    run(settings=config(steps=6, save_every=3), directory=tmp_path)
+    before = checkpoint.steps_saved(tmp_path)
+    with pytest.raises(UserError, match="at step 6, beyond steps = 2;"):
+        run(settings=config(steps=2), directory=tmp_path)
+    assert checkpoint.steps_saved(tmp_path) == before == [3, 6]
+
+
+def test_a_folder_of_the_users_among_the_checkpoints_is_left_alone(tmp_path):
+    (tmp_path / "checkpoints" / "step-backup").mkdir(parents=True)
+    run(settings=config(steps=2), directory=tmp_path)
+    assert checkpoint.steps_saved(tmp_path) == [2]
+    assert (tmp_path / "checkpoints" / "step-backup").exists()

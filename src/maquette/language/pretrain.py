@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -44,6 +44,7 @@ def pretrain(
         sinks=sinks,
         progress=progress,
         world=world,
+        made_of={"architecture": asdict(model), "text": text.manifest},
     )
 
 

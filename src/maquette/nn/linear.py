@@ -1,12 +1,13 @@
 """The matrix product y = x Wᵀ + b, where the time of every model here goes."""
 
 import platform
-from typing import cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class Linear(nn.Module):
@@ -25,7 +26,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any out"]:
         """Over the last axis."""
-        if _ONEDNN and _plain(x):
+        if _ONEDNN and _plain(x) and self.weight.dtype == torch.float32:
             y: Tensor = _OneDnnProduct.apply(x.flatten(0, -2), self.weight).unflatten(0, x.shape[:-1])
             return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
@@ -48,10 +49,11 @@ class _OneDnnProduct(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.BackwardCFunction, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        x, weight = cast("tuple[Tensor, Tensor]", ctx.saved_tensors)
-        needs_x, needs_weight = cast("tuple[bool, bool]", ctx.needs_input_grad)
-        grad = grads[0].contiguous()
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        x, weight = ctx.saved_tensors
+        needs_x, needs_weight = ctx.needs_input_grad
+        grad = grad_outputs[0].contiguous()
         return (
             _product(grad, weight.T.contiguous()) if needs_x else None,
             _product(grad.T.contiguous(), x.T.contiguous()) if needs_weight else None,

@@ -103,11 +103,19 @@ def attend(
     cache: KeyValueCache | None = None,
     layer: int = 0,
 ) -> Float[Tensor, "b s h d"]:
-    """Grouped-query softmax attention, softmax(q kᵀ / √d) v, over PyTorch's fused kernel."""
+    """Grouped-query softmax attention, softmax(q kᵀ / √d) v, over PyTorch's fused kernel.
+
+    A query that may look at nothing gets zero.
+
+    Raises:
+        ValueError: `causal` with other keys than the queries' own; say with a mask where the queries sit among them.
+    """
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if cache is not None:
         k, v = cache.extend(layer, k.to(cache.keys.dtype), v.to(cache.values.dtype))
         k, v = k.to(q.dtype), v.to(q.dtype)
+    if causal and q.shape[2] != k.shape[2]:
+        raise ValueError(f"causal attention of {q.shape[2]} queries to {k.shape[2]} keys; give a mask.")
     if _short(q, k):
         x = _by_products(q, k, v, mask, causal)
     else:
@@ -134,10 +142,13 @@ def _by_products(
     """The same attention written out, each key-value head with all the queries it serves in one product."""
     (b, h, t, d), (kv, s) = q.shape, k.shape[1:3]
     group = h // kv
+    seen = mask.any(-1, keepdim=True) if mask is not None else None
     if causal:
         mask = causal_mask(t, s).to(q.device)
-    bias = q.new_zeros(()) if mask is None else q.new_zeros(mask.shape).masked_fill(~mask, float("-inf"))
+    # The lowest number and not −∞, whose softmax over a row without any key would be NaN.
+    bias = q.new_zeros(()) if mask is None else q.new_zeros(mask.shape).masked_fill(~mask, torch.finfo(q.dtype).min)
     bias = bias.repeat(group, 1) if bias.ndim == 2 else bias.expand(b, h, t, s).reshape(b * kv, group * t, s)
     queries, keys = q.reshape(b * kv, group * t, d), k.reshape(b * kv, s, d)
     scores = torch.baddbmm(bias, queries, keys.transpose(1, 2), alpha=d**-0.5)
-    return torch.bmm(scores.softmax(-1).to(v.dtype), v.reshape(b * kv, s, d)).view(b, h, t, d)
+    attended = torch.bmm(scores.softmax(-1).to(v.dtype), v.reshape(b * kv, s, d)).view(b, h, t, d)
+    return attended if seen is None else attended * seen

@@ -30,7 +30,8 @@ def folder(run: Path, step: int) -> Path:
 
 def steps_saved(run: Path) -> list[int]:
     """The steps that have a checkpoint, ascending."""
-    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*") if path.is_dir())
+    folders = [path for path in (run / "checkpoints").glob("step-*") if path.is_dir()]
+    return sorted(int(path.name[5:]) for path in folders if path.name[5:].isdecimal())
 
 
 def write(run: Path, step: int, identity: dict[str, Any], parts: dict[str, dict[str, Tensor]]) -> Path:
@@ -54,6 +55,8 @@ def write(run: Path, step: int, identity: dict[str, Any], parts: dict[str, dict[
         state = temporary / "state.json"
         state.write_text(json.dumps({"step": step, "identity": identity, "sha256": sums}, indent=1))
         _flush(state)
+        temporary.chmod(0o755)
+        _flush(temporary)
         if target.exists():
             shutil.rmtree(target)
         os.replace(temporary, target)
@@ -75,7 +78,7 @@ def read(path: Path) -> tuple[int, dict[str, Any], dict[str, dict[str, Tensor]]]
     try:
         state = read_json(path / "state.json")
         step, identity, sums = state["step"], state["identity"], dict[str, str](state["sha256"])
-        if path.name != folder(path, step).name:
+        if path.name != folder(path, step).name or not sums:
             raise ValueError(step)
     except (UserError, KeyError, TypeError, ValueError) as error:
         raise UserError(

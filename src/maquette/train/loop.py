@@ -7,7 +7,7 @@ processes, sees the same global batches.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -115,6 +115,7 @@ def train(
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
     world: World | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train `model`, from the newest checkpoint in `directory` if there is one.
 
@@ -128,6 +129,7 @@ def train(
         sinks: further places for the numbers.
         progress: told (steps done, steps in all) after every step.
         world: the processes that train together.
+        made_of: by name, what else must be the same for a checkpoint to be gone on from: an architecture, a text.
 
     Raises:
         UserError: the loss is not finite (the batch is named), a checkpoint is broken or of another run, the
@@ -136,9 +138,13 @@ def train(
     world = world or World()
     refuse_sharded_muon(config.optimizer.kind, world)
     if directory is None or not world.leads:
-        return _Run(model, objective, count, batches, config, directory, evaluate, sinks, progress, world).go()
+        return _Run(
+            model, objective, count, batches, config, directory, evaluate, sinks, progress, world, made_of or {}
+        ).go()
     with sole_writer(directory):
-        return _Run(model, objective, count, batches, config, directory, evaluate, sinks, progress, world).go()
+        return _Run(
+            model, objective, count, batches, config, directory, evaluate, sinks, progress, world, made_of or {}
+        ).go()
 
 
 class _Run:
@@ -156,7 +162,9 @@ class _Run:
         sinks: Sequence[Sink],
         progress: Callable[[int, int], None] | None,
         world: World,
+        made_of: Mapping[str, Any],
     ) -> None:
+        self.made_of = made_of
         self.data = _fingerprint_of_batch(batches(0)) if directory else ""
         seed_everything(config.seed)
         self.objective, self.count, self.batches, self.config = objective, count, batches, config
@@ -285,7 +293,8 @@ class _Run:
 
     def _identity(self, step: int) -> dict[str, Any]:
         shapes = {name: list(p.shape) for name, p in self.bare.named_parameters()}
-        return self.config.identity(step) | {"model": fingerprint(shapes), "data": self.data}
+        known = {"model": fingerprint(shapes), "data": self.data}
+        return self.config.identity(step) | known | {name: fingerprint(value) for name, value in self.made_of.items()}
 
     def _save(self) -> None:
         if self.directory is None:
@@ -301,11 +310,16 @@ class _Run:
         self.world.wait()
 
     def _resume(self) -> int:
-        """Load the newest checkpoint that is not beyond the last step; the step to go on from."""
-        saved = [s for s in checkpoint.steps_saved(self.directory) if s <= self.config.steps] if self.directory else []
+        """Load the newest checkpoint; the step to go on from."""
+        saved = checkpoint.steps_saved(self.directory) if self.directory else []
         if not saved:
             return 0
         assert self.directory is not None
+        if saved[-1] > self.config.steps:
+            raise UserError(
+                f"{self.directory} holds a run that is at step {saved[-1]}, beyond steps = {self.config.steps}; give "
+                "this one a directory of its own."
+            )
         path = checkpoint.folder(self.directory, saved[-1])
         step, identity, parts = checkpoint.read(path)
         if differing := _differing(identity, self._identity(step)):
