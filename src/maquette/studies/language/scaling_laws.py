@@ -362,8 +362,8 @@ STUDY = Study(
         "the top of this file), and one as below. In that one the law missed by 3.7 %, the law without floor by 0.4 %, "
         "Kaplan's by 1.0 %, the constant by 12.3 %; a = 0.68, 0.53 and 0.54 by approaches 1, 2 and 3, 0.57 without "
         "embeddings; the planted law came back to 2.4 % at worst over six seeds, averaged to 54 %. The bound on the "
-        "error is half the constant's. The second claim is expected to fail; it stays, because it is the question. One "
-        "seed shows no spread over seeds: 1 % of the loss is assumed.",
+        "error is half the constant's. The second claim is expected to fail; it stays, because it is the question. "
+        "One seed shows no spread over seeds: 1 % of the loss is assumed.",
         seeds=5,
         spread={"error": 0.01},
         detects=0.021,
@@ -378,8 +378,8 @@ STUDY = Study(
             seeds=5,
             verdict=True,
             limits="Models of 0.05 to 0.7 million parameters that see 16 tokens of Python source: what holds here need "
-            "not hold where laws are used, and learning rates were not tuned size by size. The large run has eight times "
-            "the compute and 1.8 times the size of the largest fitted, but tokens within the fitted range.",
+            "not hold where laws are used, and learning rates were not tuned size by size. The large run has eight "
+            "times the compute and 1.8 times the size of the largest fitted, but tokens within the fitted range.",
         ),
     ),
 )
