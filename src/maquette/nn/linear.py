@@ -50,7 +50,7 @@ class _OneDnnProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override] - of PyTorch's own decorator
         x, weight = ctx.saved_tensors
         needs_x, needs_weight = ctx.needs_input_grad
         grad = grad_outputs[0].contiguous()
