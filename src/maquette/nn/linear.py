@@ -36,8 +36,8 @@ class _OneDnnProduct(torch.autograd.Function):
     """x Wᵀ in float32 through oneDNN.
 
     PyTorch gives float32 products to MKL, which leaves half of an AMD processor's vector width unused; oneDNN, which
-    PyTorch brings too and gives bfloat16 to, is about twice as fast there (`benchmarks/lm_training.py`) and the same
-    to the last bits.
+    PyTorch brings too and gives bfloat16 to, is faster there and the same up to rounding: `benchmarks/lm_training.py`
+    measures by how much.
     """
 
     @staticmethod

@@ -319,6 +319,7 @@ STUDY = Study(
             control=("constant", "shuffled sizes"),
             text=f"The law foretells the log loss of the large run to within {BOUND:g}",
             paper="Hoffmann et al. show the fit (figure 4) and state no error of a prediction",
+            contested="In the pilot the law without floor came nearer: read this with the next claim",
         ),
         Better(
             "error",
@@ -337,6 +338,8 @@ STUDY = Study(
             control="half of all",
             text="Counting parameters without embeddings moves the exponent of N_opt towards Kaplan's",
             paper="0.73 against 0.50; Pearce & Song (2024) explain it by the counting",
+            contested="The control fails by algebra, since halving every N moves no exponent: it shows only that the "
+            "fit converged, and a sharper one is owed",
         ),
         InRange(
             "disagreement",
