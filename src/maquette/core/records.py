@@ -73,10 +73,31 @@ class Prediction:
         return cls(**values)
 
 
-R = TypeVar("R", Record, Prediction)
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What a study's trials measured at smoke scale when its records were made; `key` as in `Record`, of all of them.
+
+    While today's code gives the same trace, it is held to give the same records.
+    """
+
+    study: str
+    key: str
+    measures: dict[str, dict[str, float]]
+    threads: int
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    commit: str
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """From parsed JSON."""
+        return cls(**values)
 
 
-def write_record(path: Path, record: Record | Prediction) -> None:
+R = TypeVar("R", Record, Prediction, Trace)
+
+
+def write_record(path: Path, record: Record | Prediction | Trace) -> None:
     """Write a record atomically, with a checksum of its content."""
     values = dataclasses.asdict(record)
     write_json(path, {**values, "checksum": fingerprint(values)})

@@ -15,11 +15,19 @@ BySeed = Mapping[int, Trials]
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """A smallest effect worth having as a factor: `by=Ratio(0.5)` is at most half, or at least twice with 2."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
 class Claim(ABC):
     """A statement about one effect, measured once a seed: it holds when the effect lies inside `region`.
 
     `control` names arms that take `arm`'s place in the same test and must fail it. `paper` is the paper's own number;
-    `contested` says who doubts the claim and why.
+    `contested` says who doubts the claim and why. `checks` are claims that must hold if this one is to be believed: an
+    A/A pair that ties, a planted handicap that is found.
     """
 
     measure: str
@@ -29,6 +37,7 @@ class Claim(ABC):
     control: str | tuple[str, ...]
     paper: str = ""
     contested: str | None = None
+    checks: tuple["Claim", ...] = ()
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -65,11 +74,11 @@ class Claim(ABC):
 
 @dataclass(frozen=True)
 class Better(Claim):
-    """`arm` beats `than` by at least `by`, the smallest effect worth having."""
+    """`arm` beats `than` by at least `by`, the smallest effect worth having; a `Ratio` compares the quotient."""
 
     _: KW_ONLY
     than: str
-    by: float
+    by: float | Ratio
     direction: Literal["higher", "lower"] = "higher"
 
     @property
@@ -79,11 +88,17 @@ class Better(Claim):
 
     @property
     def region(self) -> tuple[float, float]:
-        """Above the smallest effect worth having."""
+        """Above the smallest effect worth having; for a ratio that should be low, below it."""
+        if isinstance(self.by, Ratio):
+            return (self.by.factor, math.inf) if self.direction == "higher" else (-math.inf, self.by.factor)
         return (self.by, math.inf)
 
     def effect(self, trials: Trials, arm: str) -> float:
-        """By how much `arm` is better."""
+        """By how much `arm` is better; for a ratio, the quotient of the two."""
+        if isinstance(self.by, Ratio):
+            if not (base := self.value(trials, self.than)):
+                raise UserError(f"The claim {self.text!r} is about a ratio, but {self.measure} of {self.than!r} is 0.")
+            return self.value(trials, arm) / base
         gain = self.value(trials, arm) - self.value(trials, self.than)
         return gain if self.direction == "higher" else -gain
 

@@ -3,31 +3,30 @@
 import dataclasses
 import functools
 import json
+import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
-from maquette.core.records import Cost, Prediction, Record, read_record
+from maquette.core.records import Cost, Prediction, Record
 from maquette.lab.claims import BySeed, Trials
+from maquette.lab.store import Store
 from maquette.lab.study import PREDICTION, Scale, Study
 from maquette.lab.verdicts import Judgement, Verdict, judge_study, study_verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Records by arm and seed, predictions by seed."""
+    """Records by arm and seed, predictions by seed, and the artifacts that the trials stood on."""
 
     study: Study
     scale_name: str
+    scale: Scale
     records: Mapping[tuple[str, int], Record]
     predictions: Mapping[int, Prediction]
-
-    @property
-    def scale(self) -> Scale:
-        """The scale the records were made at."""
-        return self.study.scale(self.scale_name)
+    artifacts: Mapping[str, Record] = field(default_factory=dict)
 
     def trials(self, seed: int) -> Trials:
         """What one seed's finished trials measured, and what was foretold."""
@@ -40,7 +39,7 @@ class Evidence:
         arms = set(self.study.configs(self.scale))
         seeds = sorted({seed for _, seed in self.records})
         whole = [seed for seed in seeds if arms <= {arm for arm, of in self.records if of == seed}]
-        return {seed: self.study.trials_of(self.trials(seed)) for seed in whole}
+        return {seed: with_derived(self.study, self.trials(seed)) for seed in whole}
 
     @functools.cached_property
     def judgements(self) -> list[Judgement]:
@@ -53,9 +52,14 @@ class Evidence:
         return study_verdict(self.study, self.scale, self.judgements)
 
     @property
+    def costs(self) -> dict[tuple[str, str], Cost]:
+        """Of each trial and of each artifact that they stood on, by its name and key."""
+        return {(one.arm, one.key): one.cost for one in (*self.records.values(), *self.artifacts.values())}
+
+    @property
     def cost(self) -> Cost:
-        """Of all trials together."""
-        return sum((record.cost for record in self.records.values()), Cost())
+        """Of all trials together, and of what they stood on."""
+        return sum(self.costs.values(), Cost())
 
     def as_json(self) -> dict[str, Any]:
         """The outcome in plain values."""
@@ -69,35 +73,27 @@ class Evidence:
         }
 
 
+def with_derived(study: Study, trials: Trials) -> Trials:
+    """One seed's trials together with the derived arms.
+
+    Raises:
+        UserError: `analyse` fails, or gives what is not a finite number.
+    """
+    try:
+        return study.trials_of(trials)
+    except UserError:
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        raise UserError(
+            f"analyse of {study.name!r} failed on the arms {', '.join(trials)}: {type(error).__name__}: {error} "
+            f"({Path(where.filename).name}, line {where.lineno})"
+        ) from error
+
+
 def plain(config: Any) -> dict[str, Any]:
     """A config as JSON has it."""
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
-
-
-def record_path(directory: Path, arm: str, seed: int) -> Path:
-    """Where a trial's record lies."""
-    return directory / "trials" / f"{arm}.{seed}.json"
-
-
-def read_trial(directory: Path, study: str, arm: str, seed: int) -> Record | None:
-    """A trial's record, or None when there is none yet.
-
-    Raises:
-        UserError: the file was damaged, or is another trial's.
-    """
-    path = record_path(directory, arm, seed)
-    if not path.exists():
-        return None
-    record = read_record(path, Record)
-    if (record.study, record.arm, record.seed) != (study, arm, seed):
-        raise UserError(f"{path} records {record.study} {record.arm}, seed {record.seed}; delete it and run again.")
-    return record
-
-
-def read_prediction(directory: Path, seed: int) -> Prediction | None:
-    """A seed's prediction, or None when none was made."""
-    path = directory / "predictions" / f"{seed}.json"
-    return read_record(path, Prediction) if path.exists() else None
 
 
 def read_evidence(study: Study, scale_name: str, directory: Path) -> Evidence:
@@ -106,14 +102,45 @@ def read_evidence(study: Study, scale_name: str, directory: Path) -> Evidence:
     Raises:
         UserError: there are none, or one was damaged.
     """
-    arms, records = study.configs(study.scale(scale_name)), {}
-    for path in sorted(directory.glob("trials/*.json")):
-        arm, _, seed = path.stem.rpartition(".")
-        if arm in arms and seed.isdecimal() and (record := read_trial(directory, study.name, arm, int(seed))):
-            records[arm, record.seed] = record
-    if not records:
+    found = find_evidence(study, scale_name, study.scale(scale_name), directory)
+    if found is None:
         command = f"maquette run {study.name} --scale {scale_name}"
         raise UserError(f"{directory} holds no records of {study.name!r}; make some first: {command}")
+    return found
+
+
+def cost_beside(study: Study, directory: Path, costs: Mapping[tuple[str, str], Cost]) -> Cost:
+    """What of these costs, by name and key, the study's own laptop run in `directory` has not paid for already."""
+    own = find_evidence(study, "laptop", study.scales.laptop, directory)
+    return sum((cost for key, cost in costs.items() if own is None or key not in own.costs), Cost())
+
+
+def find_evidence(
+    study: Study, scale_name: str, scale: Scale, directory: Path, *, shared: bool = False
+) -> Evidence | None:
+    """What `directory` holds of a scale, which may be a bend of the named one; None where that is nothing.
+
+    Raises:
+        UserError: a record was damaged.
+    """
+    store = Store(directory=directory, study=study.name, shared=shared)
+    configs = {arm: plain(config) for arm, config in study.configs(scale).items()}
+    records = {
+        (arm, seed): record
+        for arm, config in configs.items()
+        for seed in store.seeds(arm, config)
+        if (record := store.trial(arm, seed, config))
+    }
+    if not records:
+        return None
     seeds = {seed for _, seed in records}
-    predictions = {seed: found for seed in seeds if (found := read_prediction(directory, seed))}
-    return Evidence(study=study, scale_name=scale_name, records=records, predictions=predictions)
+    stands_on = {name for arm in configs for name in study.artifacts_of(arm)}
+    made = {name: store.artifact(name, plain(study.artifact_config(name, scale.changes))) for name in stands_on}
+    return Evidence(
+        study=study,
+        scale_name=scale_name,
+        scale=scale,
+        records=records,
+        predictions={seed: found for seed in seeds if (found := store.prediction(seed, configs))},
+        artifacts={name: record for name, record in made.items() if record},
+    )

@@ -3,16 +3,19 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, write_json
 from maquette.core.records import Cost
 from maquette.lab.figures import Figure, write_picture
 
 SAVE_EVERY = 5.0
 """Seconds between two notes of the cost so far: what a kill may leave uncounted."""
+SPENT = "spent.json"
+"""The file of such a note, in the trial's folder."""
 
 
 class Run:
@@ -23,15 +26,28 @@ class Run:
         directory: Path,
         emit: Callable[[dict[str, Any]], None] = lambda event: None,
         pictures: Path | None = None,
+        artifacts: Mapping[str, Path] | None = None,
     ) -> None:
         """`directory` is the trial's own: what it leaves there outlives a kill and goes once the trial has a record."""
         self.directory = directory
+        self._artifacts = artifacts or {}
         self._emit, self._pictures = emit, pictures or directory
-        self._spent = directory / "spent.json"
+        self._spent = directory / SPENT
         self._before = Cost(**read_json(self._spent)) if self._spent.exists() else Cost()
         self._flops = self._tokens = 0.0
         self._wall, self._cpu = time.monotonic(), time.process_time()
         self._said = self._saved = -math.inf
+
+    def artifact(self, name: str) -> Path:
+        """The folder of an artifact that this arm stands on.
+
+        Raises:
+            UserError: the study declares none of that name for this arm.
+        """
+        if name not in self._artifacts:
+            hint = did_you_mean(name, self._artifacts)
+            raise UserError(f"A trial asked for the artifact {name!r}, on which its arm does not stand; {hint}")
+        return self._artifacts[name]
 
     def progress(self, done: float, total: float) -> None:
         """How far the trial is, in whatever unit it counts; call it as often as you like."""

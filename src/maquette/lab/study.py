@@ -11,24 +11,37 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.lab.claims import Better, BySeed, Claim, InRange, Measures, Tie, Trials
+from maquette.lab.artifacts import Artifact
+from maquette.lab.bending import Among, Axis, Bend, Between, Critique, Search
+from maquette.lab.claims import Better, BySeed, Claim, InRange, Measures, Ratio, Tie, Trials
+from maquette.lab.contract import problems
 from maquette.lab.figures import Figure, Series
 from maquette.lab.run import Run
+from maquette.lab.scales import SCALES, Scale, Scales
 
 __all__ = [
     "PREDICTION",
     "SCALES",
+    "Again",
+    "Among",
+    "Artifact",
+    "Axis",
+    "Bend",
     "Better",
+    "Between",
     "BySeed",
     "Claim",
+    "Critique",
     "Figure",
     "InRange",
     "Measures",
     "Paper",
     "Plan",
+    "Ratio",
     "Run",
     "Scale",
     "Scales",
+    "Search",
     "Series",
     "Study",
     "Tie",
@@ -38,7 +51,8 @@ __all__ = [
 
 PREDICTION = "prediction"
 """The arm under which `analyse`, claims and figures find what `foretell` said."""
-SCALES = ("smoke", "tour", "laptop", "gpu")
+AGAIN = 1_000_000
+"""How far the seeds of an arm that is run again lie from those of the arm itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +69,11 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """From a pilot that was thrown away: the spread seen, seeds needed, effect detectable, the whole study's cost."""
+    """From a pilot that was thrown away: the spread seen, seeds needed, effect detectable, the whole study's cost.
+
+    `spread` is the standard deviation over seeds of each measure that the plan rests on, `detects` the distance from a
+    claim's region that the planned seeds find with the chance `power`. Seeds below `first_seed` were seen by pilots.
+    """
 
     text: str
     seeds: int
@@ -64,34 +82,15 @@ class Plan:
     flops: float
     hours: float
     tokens: float = 0.0
+    power: float = 0.8
+    first_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
-    """How large: at most `seeds` seeds, `changes` made to the arms' fields of these names, all arms or the named ones.
+class Again:
+    """An arm that is another one over again, on other seeds: the A/A pair that must tie."""
 
-    `verdict`: whether this scale decides. `limits` says what an answer at this scale does not show.
-    """
-
-    seeds: int
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    arms: tuple[str, ...] | None = None
-    verdict: bool = False
-    limits: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scales:
-    """Smoke is a test of seconds, tour a story with one seed; laptop and gpu may decide."""
-
-    smoke: Scale
-    tour: Scale
-    laptop: Scale
-    gpu: Scale | None = None
-
-    def __iter__(self) -> Iterator[tuple[str, Scale]]:
-        """The scales there are, by name."""
-        return ((name, scale) for name in SCALES if (scale := getattr(self, name)) is not None)
+    arm: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +103,8 @@ class Study:
       prediction is on disk; `analyse` and claims find it under the arm "prediction".
     - `figures(measures by seed and arm)`: what the report shows.
     - `picture(trials of one seed so far)`: a figure worth showing while the study runs, or None for not yet.
+    - `artifacts`: what trials stand on, by the name they ask `run.artifact` for.
+    - `critique`: along which axes to bend the world; `improve`: what may be tuned.
 
     Raises:
         ValueError: a claim without control, an unknown arm or field, a scale that cannot decide what it should.
@@ -123,9 +124,12 @@ class Study:
     foretold: tuple[str, ...] = ()
     figures: Callable[[BySeed], Sequence[Figure]] | None = None
     picture: Callable[[Trials], Figure | None] | None = None
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    critique: Critique | None = None
+    improve: Search | None = None
 
     def __post_init__(self) -> None:
-        for problem in self._problems():
+        for problem in problems(self):
             raise ValueError(f"The study {self.name!r}: {problem}")
 
     def scale(self, name: str) -> Scale:
@@ -141,7 +145,34 @@ class Study:
 
     def configs(self, scale: Scale) -> dict[str, Any]:
         """The arms' configs at a scale."""
-        return {arm: _changed(self.arms[arm], scale.changes) for arm in scale.arms or self.arms}
+        return {arm: self.config(arm, scale.changes_to(arm)) for arm in scale.arms or self.arms}
+
+    def config(self, arm: str, changes: Mapping[str, Any]) -> Any:
+        """One arm's config, changed in the fields that it has."""
+        return _changed(self.arms[self.again.get(arm, arm)], changes)
+
+    def artifact_config(self, name: str, changes: Mapping[str, Any]) -> Any:
+        """An artifact's config, changed in the fields that it has."""
+        return _changed(self.artifacts[name].config, changes)
+
+    @property
+    def again(self) -> dict[str, str]:
+        """The arms that are others run again, with those."""
+        return {arm: config.arm for arm, config in self.arms.items() if isinstance(config, Again)}
+
+    def seed_of(self, arm: str, seed: int) -> int:
+        """The seed that an arm's trial gets: the paired one, but another for an arm that is run again."""
+        return seed + AGAIN if arm in self.again else seed
+
+    def artifacts_of(self, arm: str) -> list[str]:
+        """The artifacts that an arm stands on, those they need themselves included, in the order they are made in."""
+        asked = [name for name, one in self.artifacts.items() if one.arms is None or arm in one.arms]
+        return [name for name in self.artifacts if name in {need for one in asked for need in self._needs(one)}]
+
+    def _needs(self, artifact: str) -> Iterator[str]:
+        yield artifact
+        for need in self.artifacts[artifact].needs:
+            yield from self._needs(need)
 
     def trials_of(self, trials: Trials) -> Trials:
         """One seed's trials together with the derived arms.
@@ -157,38 +188,6 @@ class Study:
                         f"analyse of {self.name!r} gave {measure} = {value} for {arm!r}; mend it and report again."
                     )
         return {**trials, **derived}
-
-    def _problems(self) -> Iterator[str]:
-        if not self.name.isidentifier():
-            yield "its name must be a Python identifier."
-        if not self.claims:
-            yield "it makes no claim."
-        if PREDICTION in self.arms:
-            yield f"{PREDICTION!r} is the name of what is foretold; no arm may bear it."
-        if bool(self.foretell) != bool(self.foretold):
-            yield "foretell and foretold go together."
-        for arm in self.foretold:
-            if arm not in self.arms:
-                yield f"foretold names the arm {arm!r}; {did_you_mean(arm, self.arms)}"
-        for claim in self.claims:
-            if not claim.controls:
-                yield f"the claim {claim.text!r} has no control; name an arm that must fail the same test."
-            named = (claim.arm, *claim.others, *claim.controls)
-            if unknown := [arm for arm in named if arm not in self.arms and arm != PREDICTION and not self.analyse]:
-                yield f"the claim {claim.text!r} names the arm {unknown[0]!r}; {did_you_mean(unknown[0], self.arms)}"
-        for name, scale in self.scales:
-            yield from self._problems_of(name, scale)
-
-    def _problems_of(self, name: str, scale: Scale) -> Iterator[str]:
-        if scale.seeds < 1:
-            yield f"{name} has {scale.seeds} seeds; it needs at least 1."
-        if (name in ("smoke", "tour") and scale.verdict) or (name == "tour" and scale.seeds != 1):
-            yield f"{name} decides nothing: verdict=False" + (", and one seed." if name == "tour" else ".")
-        if unknown := [arm for arm in scale.arms or () if arm not in self.arms]:
-            yield f"{name} names the arm {unknown[0]!r}; {did_you_mean(unknown[0], self.arms)}"
-        fields = {one.name for config in self.arms.values() for one in dataclasses.fields(config)}
-        if unknown := [change for change in scale.changes if change not in fields]:
-            yield f"{name} changes the field {unknown[0]!r}; {did_you_mean(unknown[0], fields)}"
 
 
 def _changed(config: Any, changes: Mapping[str, Any]) -> Any:

@@ -25,28 +25,46 @@ from maquette.lab.run import Run
 from maquette.lab.study import Study, load_study
 
 Event = dict[str, Any]
+FAILURE = "failure.txt"
+"""The file of a traceback, in the trial's folder."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A trial by name; where it may leave files, and where pictures go."""
+    """A trial of an arm, or the making of an artifact, which has no seed.
 
-    scale: str
-    arm: str
-    seed: int
+    `changes` are those of the scale; `artifacts` says where what it stands on lies; `scratch` is its own folder.
+    """
+
+    name: str
+    seed: int | None
+    changes: dict[str, Any]
+    artifacts: dict[str, str]
     scratch: str
     pictures: str
 
+    @property
+    def label(self) -> str:
+        """What to call it."""
+        return f"the artifact {self.name}" if self.seed is None else f"{self.name}, seed {self.seed}"
+
 
 def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
-    """Carry out a trial; its last event is `done`, `failed` (with the traceback's end), or `refused` (bad input)."""
+    """Carry out a job; its last event is `done`, `failed` (with the traceback's end), or `refused` (bad input)."""
     started, scratch = now(), Path(job.scratch)
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        config = study.configs(study.scale(job.scale))[job.arm]
-        run = Run(scratch, emit, Path(job.pictures))
-        measures = checked(study.trial(config, job.seed, run))
+        run = Run(scratch, emit, Path(job.pictures), {name: Path(path) for name, path in job.artifacts.items()})
+        changes = {
+            name: tuple(it) if isinstance(it, list) else it for name, it in job.changes.items()
+        }  # JSON has lists
+        if job.seed is None:
+            study.artifacts[job.name].make(study.artifact_config(job.name, changes), run)
+            measures = {}
+        else:
+            config, seed = study.config(job.name, changes), study.seed_of(job.name, job.seed)
+            measures = checked(study.trial(config, seed, run))
         cost = dataclasses.asdict(run.cost)
     except UserError as error:
         emit({"kind": "refused", "text": str(error)})
@@ -56,7 +74,7 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
             return
         text = traceback.format_exc()
         with contextlib.suppress(OSError):
-            (scratch / "failure.txt").write_text(text, encoding="utf-8")
+            (scratch / FAILURE).write_text(text, encoding="utf-8")
         emit({"kind": "failed", "text": "\n".join(text.rstrip().splitlines()[-6:])})
     else:
         where = {"threads": threads(), "machine": machine(), "versions": versions()}

@@ -1,0 +1,39 @@
+"""What trials stand on, a pretrained model or a made dataset: made once, addressed by content, shared by studies."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maquette.core.files import fingerprint
+from maquette.core.provenance import source_hash
+from maquette.core.records import Record, read_record
+
+if TYPE_CHECKING:
+    from maquette.lab.run import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """`make(config, run)` leaves files in `run.directory`, the same for the same config; `needs` names others it uses.
+
+    A scale's changes reach its config as they reach an arm's. `arms` are those that stand on it, all of them if None:
+    its cost is part of theirs.
+    """
+
+    make: Callable[[Any, "Run"], None]
+    config: Any
+    needs: tuple[str, ...] = ()
+    arms: tuple[str, ...] | None = None
+
+
+def artifact_key(artifact: Artifact, config: Any, plain_config: Mapping[str, Any], needs: Mapping[str, str]) -> str:
+    """What an artifact's content depends on: the code that makes it, its config, and the artifacts it uses."""
+    code = source_hash(artifact.make, type(config))
+    return fingerprint({"code": code, "config": plain_config, "needs": needs})
+
+
+def artifact_record(folder: Path) -> Record | None:
+    """The record of a finished artifact in its folder, or None when it has not been made."""
+    path = folder / "artifact.json"
+    return read_record(path, Record) if path.exists() else None

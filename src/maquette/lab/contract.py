@@ -1,0 +1,142 @@
+"""What is wrong with a study as it is written, found before anything runs."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from maquette.core.errors import did_you_mean
+from maquette.lab.bending import SEARCH_SEEDS, Among, Between
+from maquette.lab.claims import Claim
+from maquette.lab.scales import Scale
+
+if TYPE_CHECKING:
+    from maquette.lab.study import Study
+
+
+def problems(study: "Study") -> Iterator[str]:
+    """Each problem in words that follow the study's name."""
+    if not study.name.isidentifier():
+        yield "its name must be a Python identifier."
+    if not study.claims:
+        yield "it makes no claim."
+    yield from _of_arms(study)
+    for claim in study.claims:
+        if not claim.controls:
+            yield f"the claim {claim.text!r} has no control; name an arm that must fail the same test."
+        for one in (claim, *claim.checks):
+            yield from _of_claim(study, one)
+    yield from _of_artifacts(study)
+    yield from _of_critique(study)
+    yield from _of_search(study)
+    for name, scale in study.scales:
+        yield from _of_scale(study, name, scale)
+
+
+def _of_arms(study: "Study") -> Iterator[str]:
+    from maquette.lab.study import PREDICTION
+
+    if PREDICTION in study.arms:
+        yield f"{PREDICTION!r} is the name of what is foretold; no arm may bear it."
+    if bool(study.foretell) != bool(study.foretold):
+        yield "foretell and foretold go together."
+    yield from _unknown(study, study.foretold, "foretold names the arm")
+    for name in (*study.arms, *study.artifacts):
+        if "/" in name:
+            yield f"{name!r} names files too; write it without '/'."
+    for arm, original in study.again.items():
+        if original not in study.arms or original in study.again:
+            yield f"the arm {arm!r} is {original!r} again; {did_you_mean(original, study.arms)}"
+
+
+def _of_claim(study: "Study", claim: Claim) -> Iterator[str]:
+    from maquette.lab.study import PREDICTION
+
+    if not study.analyse:  # which may derive any arm
+        named = [arm for arm in (claim.arm, *claim.others, *claim.controls) if arm != PREDICTION]
+        yield from _unknown(study, named, f"the claim {claim.text!r} names the arm")
+    low, high = claim.region
+    if not low < high or (low == -math.inf and high == math.inf):
+        yield f"the claim {claim.text!r} asks for an effect between {low} and {high}, which every effect or none meets."
+
+
+def _of_artifacts(study: "Study") -> Iterator[str]:
+    made: set[str] = set()
+    for name, artifact in study.artifacts.items():
+        for need in artifact.needs:
+            if need not in made:
+                yield f"the artifact {name!r} needs {need!r}, which must stand before it; {did_you_mean(need, made)}"
+        yield from _unknown(study, artifact.arms or (), f"the artifact {name!r} names the arm")
+        for arm, original in study.again.items():
+            if artifact.arms is not None and (arm in artifact.arms) != (original in artifact.arms):
+                yield f"the artifact {name!r} serves one of {original!r} and {arm!r}, which is that again; name both."
+        made.add(name)
+
+
+def _of_critique(study: "Study") -> Iterator[str]:
+    if (critique := study.critique) is None:
+        return
+    if critique.seeds < 2:
+        yield f"its critique has {critique.seeds} seeds; an interval takes at least 2."
+    names = [axis.name for axis in critique.axes]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        yield f"two axes of its critique bear the name {doubled[0]!r}."
+    yield from _unknown_fields(study, critique.changes, "its critique changes")
+    for axis in critique.axes:
+        if axis.log and any(isinstance(bend.label, int | float) and bend.label <= 0 for bend in axis.bends):
+            yield f"the axis {axis.name!r} of its critique is logarithmic, so its values must be above 0."
+        for bend in axis.bends:
+            yield from _unknown_fields(study, bend.changes, "its critique bends")
+            yield from _unknown(study, bend.without, "its critique leaves out the arm")
+
+
+def _of_search(study: "Study") -> Iterator[str]:
+    if (search := study.improve) is None:
+        return
+    if search.seeds < 1:
+        yield f"its search has {search.seeds} seeds; it needs at least 1."
+    if not study.analyse:
+        yield from _unknown(study, [search.arm], "its search improves the arm")
+    yield from _unknown(study, search.tuned, "its search tunes the arm")
+    tuned = [study.arms[arm] for arm in search.tuned or study.arms if arm in study.arms and arm not in study.again]
+    fields = {one.name for config in tuned for one in dataclasses.fields(config)}
+    for name, values in search.over.items():
+        if name not in fields:  # an artifact's field would be tuned to no effect: all arms stand on the same artifact
+            yield f"its search tunes the field {name!r}, which no tuned arm has; {did_you_mean(name, fields)}"
+        if isinstance(values, Between) and not (0 if values.log else -math.inf) < values.low < values.high < math.inf:
+            bounds = "0 < low < high" if values.log else "low < high"
+            yield f"its search tunes {name!r} between {values.low} and {values.high}; it needs {bounds}."
+        if isinstance(values, Among) and not values.values:
+            yield f"its search tunes {name!r} among no values; give some."
+    yield from _unknown_fields(study, search.changes, "its search changes")
+
+
+def _of_scale(study: "Study", name: str, scale: Scale) -> Iterator[str]:
+    if scale.seeds < 1:
+        yield f"{name} has {scale.seeds} seeds; it needs at least 1."
+    if scale.verdict and study.plan.first_seed + scale.seeds > SEARCH_SEEDS:
+        yield f"{name} judges on seeds from {SEARCH_SEEDS} on, which belong to searches; lower the plan's first_seed."
+    if (name in ("smoke", "tour") and scale.verdict) or (name == "tour" and scale.seeds != 1):
+        yield f"{name} decides nothing: verdict=False" + (", and one seed." if name == "tour" else ".")
+    yield from _unknown(study, scale.arms or (), f"{name} names the arm")
+    yield from _unknown(study, scale.per_arm, f"{name} changes the arm")
+    yield from _unknown_fields(study, [*scale.changes, *itertools.chain(*scale.per_arm.values())], f"{name} changes")
+    for arm, original in study.again.items():
+        if scale.per_arm.get(arm, {}) != scale.per_arm.get(original, {}):
+            yield f"{name} changes only one of {original!r} and {arm!r}, which is that again; change both alike."
+
+
+def _unknown(study: "Study", arms: Iterable[str], who: str) -> Iterator[str]:
+    for arm in arms:
+        if arm not in study.arms:
+            yield f"{who} {arm!r}; {did_you_mean(arm, study.arms)}"
+
+
+def _unknown_fields(study: "Study", names: Iterable[str], who: str) -> Iterator[str]:
+    configs = [config for arm, config in study.arms.items() if arm not in study.again]
+    configs += [artifact.config for artifact in study.artifacts.values()]
+    fields = {one.name for config in configs for one in dataclasses.fields(config)}
+    for name in names:
+        if name not in fields:
+            yield f"{who} the field {name!r}; {did_you_mean(name, fields)}"

@@ -1,0 +1,168 @@
+"""The rehearsal: a study at smoke scale, twice, before hours are spent on it; and again, to see if old records hold."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from maquette.core.errors import UserError
+from maquette.core.files import fingerprint
+from maquette.core.provenance import cores, source_hash
+from maquette.core.records import Trace, read_record, write_record
+from maquette.lab.campaign import (
+    SCRATCH,
+    Campaign,
+    Places,
+    artifact_keys,
+    code_of,
+    places_for,
+    prediction_key,
+    trial_key,
+    workshop,
+)
+from maquette.lab.claims import Trials
+from maquette.lab.evidence import Evidence, plain, with_derived
+from maquette.lab.pool import Pool
+from maquette.lab.study import Study
+from maquette.lab.terminal import Display
+
+ELSEWHERE = 1e-3
+"""Largest relative difference of a measure at which a trace made on another machine is held to be the same."""
+
+
+def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trace:
+    """The study's trace, from the records' folder if it is of today's code, else by running its smoke scale twice.
+
+    Raises:
+        UserError: a trial fails, or measures something else the second time; a claim names what is not measured.
+    """
+    path = places.directory / "trace.json"
+    first = _campaign(study, places, pool, display, "rehearsal 1")
+    said = source_hash(study.foretell) if study.foretell else None
+    key = fingerprint({"code": first.code, "configs": first.plain, "on": first.artifact_keys, "foretell": said})
+    if path.exists() and (old := read_record(path, Trace)).key == key:
+        _refuse_unanswerable(study, old)  # claims may have changed, which costs nothing to see
+        return old
+    display.say("rehearsing at smoke scale, twice")
+    one, two = (_smoke(campaign) for campaign in (first, _campaign(study, places, pool, display, "rehearsal 2")))
+    _refuse_impure(study, one, two)
+    new = _trace(study, key, one)
+    _refuse_unanswerable(study, new)
+    write_record(path, new)
+    return new
+
+
+def is_current(
+    reference: str, study: Study, evidence: Evidence, directory: Path, display: Display, *, scratch: Path = SCRATCH
+) -> bool:
+    """Whether today's study still gives the records in `directory`, or at least the trace that was taken with them.
+
+    The same syntax gives them; other syntax must repeat the trace: to the bit on the same kind of machine with the same
+    versions and threads, to 1e-3 elsewhere. Nothing is written beside the records.
+    """
+    if _same_code(study, evidence):
+        return True
+    path = directory / "trace.json"
+    if not path.exists() or not _same_configs(study, evidence):
+        return False
+    old = read_record(path, Trace)
+    places = places_for(scratch / study.name / "trace" / "records", scratch, study.name, "trace")
+    with workshop(study, reference, max(1, cores() // old.threads), places, display) as pool:
+        new = _trace(study, old.key, _smoke(_campaign(study, places, pool, display, "smoke")))
+    exact = (old.machine, old.versions, old.threads) == (new.machine, new.versions, new.threads)
+    return same_measures(old.measures, new.measures, 0.0 if exact else ELSEWHERE)
+
+
+def _same_code(study: Study, evidence: Evidence) -> bool:
+    """Whether a run would find every record as it asks for it."""
+    code, artifacts = code_of(study), artifact_keys(study, evidence.scale)
+    configs = study.configs(evidence.scale)
+    return all(
+        said.key == prediction_key(study, said.basis) for said in evidence.predictions.values() if study.foretell
+    ) and all(
+        record.key
+        == trial_key(
+            study,
+            code,
+            arm,
+            seed,
+            plain(configs[arm]),
+            record.prediction,
+            {name: artifacts[name] for name in study.artifacts_of(arm)},
+        )
+        for (arm, seed), record in evidence.records.items()
+    )
+
+
+def _same_configs(study: Study, evidence: Evidence) -> bool:
+    """Whether no field has another value than in the records; of a field that is new or gone the trace must tell."""
+    scale = evidence.scale
+    today = [(record, study.config(arm, scale.changes_to(arm))) for (arm, _), record in evidence.records.items()]
+    today += [(record, study.artifact_config(name, scale.changes)) for name, record in evidence.artifacts.items()]
+    return all(
+        plain(config).get(name, value) == value for record, config in today for name, value in record.config.items()
+    )
+
+
+def same_measures(one: Trials, other: Trials, tolerance: float) -> bool:
+    """Whether both hold the same measures of the same arms, each to a relative tolerance."""
+    if {arm: set(measures) for arm, measures in one.items()} != {arm: set(found) for arm, found in other.items()}:
+        return False
+    pairs = [(value, other[arm][name]) for arm, measures in one.items() for name, value in measures.items()]
+    return all(abs(a - b) <= tolerance * max(abs(a), abs(b)) for a, b in pairs)
+
+
+def _campaign(study: Study, places: Places, pool: Pool, display: Display, name: str) -> Campaign:
+    """The study's smoke scale, one seed, in a folder that is thrown away."""
+    folder = places.scratch / name
+    shutil.rmtree(folder, ignore_errors=True)
+    here = replace(places, directory=folder / "records", scratch=folder, shared=False, also=None)
+    return Campaign(study, "smoke", study.scales.smoke, here, pool, display)
+
+
+def _smoke(campaign: Campaign) -> Evidence:
+    campaign.run(range(1))
+    shutil.rmtree(campaign.places.scratch, ignore_errors=True)
+    if campaign.failures:
+        failure = campaign.failures[0]
+        raise UserError(
+            f"The rehearsal of {campaign.study.name} at smoke scale failed, so nothing else was run: {failure.arm} "
+            f"with {failure.config}: {failure.text}"
+        )
+    return campaign.evidence()
+
+
+def _refuse_impure(study: Study, one: Evidence, two: Evidence) -> None:
+    for (arm, seed), record in one.records.items():
+        first, second = record.measures, two.records[arm, seed].measures
+        for name in {**first, **second}:
+            if first.get(name) != second.get(name):
+                raise UserError(
+                    f"The trial of {study.name} is not a function of config and seed: run twice, {arm!r} with seed "
+                    f"{seed} gave {name} = {first.get(name)!r} and {second.get(name)!r}; draw all its randomness from "
+                    "`seed`."
+                )
+
+
+def _refuse_unanswerable(study: Study, trace: Trace) -> None:
+    """Claims name arms and measures that there are; those about arms that smoke leaves out are not asked."""
+    trials = with_derived(study, trace.measures)
+    left_out = set(study.arms) - set(study.configs(study.scales.smoke))
+    for claim in study.claims:
+        for one in (claim, *claim.checks):
+            named = (one.arm, *one.others, *(one.controls if one is claim else ()))
+            for arm in named if not left_out.intersection(named) else ():
+                one.value(trials, arm)
+
+
+def _trace(study: Study, key: str, evidence: Evidence) -> Trace:
+    """What the only seed measured, foretold arms and what was foretold included."""
+    record = next(iter(evidence.records.values()))
+    return Trace(
+        study=study.name,
+        key=key,
+        measures={arm: dict(measures) for arm, measures in evidence.trials(record.seed).items()},
+        threads=record.threads,
+        machine=record.machine,
+        versions=record.versions,
+        commit=record.commit,
+    )

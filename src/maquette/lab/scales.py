@@ -1,0 +1,46 @@
+"""The sizes at which a study runs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+SCALES = ("smoke", "tour", "laptop", "gpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How large: at most `seeds` seeds, `changes` made to the arms' fields of these names, all arms or the named ones.
+
+    `per_arm`: further changes to single arms. `verdict`: whether this scale decides. `limits` says what an answer at
+    this scale does not show.
+    """
+
+    seeds: int
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    per_arm: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    arms: tuple[str, ...] | None = None
+    verdict: bool = False
+    limits: str = ""
+
+    def changes_to(self, arm: str) -> dict[str, Any]:
+        """All changes that reach one arm."""
+        return {**self.changes, **self.per_arm.get(arm, {})}
+
+    def changed(self, changes: Mapping[str, Any]) -> "Scale":
+        """This scale with `changes` to all arms on top of its own, also of those to single arms."""
+        per_arm = {arm: {**own, **changes} for arm, own in self.per_arm.items()}
+        return replace(self, changes={**self.changes, **changes}, per_arm=per_arm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scales:
+    """Smoke is a test of seconds, tour a story with one seed; laptop and gpu may decide."""
+
+    smoke: Scale
+    tour: Scale
+    laptop: Scale
+    gpu: Scale | None = None
+
+    def __iter__(self) -> Iterator[tuple[str, Scale]]:
+        """The scales there are, by name."""
+        return ((name, scale) for name in SCALES if (scale := getattr(self, name)) is not None)

@@ -1,0 +1,75 @@
+"""Where a study's records lie: one file a trial, one a prediction, one an artifact."""
+
+import glob
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maquette.core.errors import UserError
+from maquette.core.files import fingerprint
+from maquette.core.records import Prediction, Record, read_record, write_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The folder of one scale; or, `shared`, of many bends of one, whose files bear their configs' fingerprints."""
+
+    directory: Path
+    study: str
+    shared: bool = False
+
+    def trial_path(self, arm: str, seed: int, config: Mapping[str, Any]) -> Path:
+        """Where a trial's record lies; `config` in plain values."""
+        tag = f".{fingerprint(config, 8)}" if self.shared else ""
+        return self.directory / "trials" / f"{arm}.{seed}{tag}.json"
+
+    def trial(self, arm: str, seed: int, config: Mapping[str, Any]) -> Record | None:
+        """A trial's record, or None when there is none yet.
+
+        Raises:
+            UserError: the file was damaged, or is another trial's.
+        """
+        path = self.trial_path(arm, seed, config)
+        if not path.exists():
+            return None
+        record = read_record(path, Record)
+        if (record.study, record.arm, record.seed) != (self.study, arm, seed):
+            raise UserError(f"{path} records {record.study} {record.arm}, seed {record.seed}; delete it and run again.")
+        return record
+
+    def seeds(self, arm: str, config: Mapping[str, Any]) -> Iterator[int]:
+        """The seeds of which an arm has a record."""
+        pattern = self.trial_path(glob.escape(arm), 0, config).name.removeprefix(glob.escape(arm) + ".0")
+        for path in sorted(self.directory.glob(f"trials/{glob.escape(arm)}.*{pattern}")):
+            seed = path.name.removeprefix(f"{arm}.").removesuffix(pattern)
+            if seed.isdecimal():
+                yield int(seed)
+
+    def write_trial(self, record: Record) -> None:
+        """Write a trial's record."""
+        write_record(self.trial_path(record.arm, record.seed, record.config), record)
+
+    def prediction_path(self, seed: int, configs: Mapping[str, Any]) -> Path:
+        """Where a seed's prediction lies; `configs` in plain values, by arm."""
+        tag = f".{fingerprint(configs, 8)}" if self.shared else ""
+        return self.directory / "predictions" / f"{seed}{tag}.json"
+
+    def prediction(self, seed: int, configs: Mapping[str, Any]) -> Prediction | None:
+        """A seed's prediction, or None when none was made."""
+        path = self.prediction_path(seed, configs)
+        return read_record(path, Prediction) if path.exists() else None
+
+    def artifact_path(self, name: str, config: Mapping[str, Any]) -> Path:
+        """Where the record of an artifact lies that these trials stand on; `config` in plain values."""
+        tag = f".{fingerprint(config, 8)}" if self.shared else ""
+        return self.directory / "artifacts" / f"{name}{tag}.json"
+
+    def artifact(self, name: str, config: Mapping[str, Any]) -> Record | None:
+        """What making an artifact that these trials stand on has cost, or None where it was not made."""
+        path = self.artifact_path(name, config)
+        return read_record(path, Record) if path.exists() else None
+
+    def write_artifact(self, record: Record) -> None:
+        """Keep an artifact's record beside the trials that stand on it."""
+        write_record(self.artifact_path(record.arm, record.config), record)
