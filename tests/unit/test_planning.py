@@ -32,7 +32,7 @@ def test_llama_3_405b_row():
 
 def test_one_quantity_is_completed_by_the_law():
     law = PUBLISHED["besiroglu"].law
-    budget = plan(flops=5.76e23)
+    budget = plan(budget=5.76e23)
     assert budget.flops == pytest.approx(5.76e23)
     assert budget.loss == pytest.approx(law.loss(budget.parameters, budget.tokens))
     assert plan(parameters=budget.parameters).tokens == pytest.approx(budget.tokens)
@@ -41,12 +41,12 @@ def test_one_quantity_is_completed_by_the_law():
 
 
 def test_two_quantities_give_the_third_and_the_optimum_beside_it():
-    by_size = plan(flops=6e20, parameters=1e9)
+    by_size = plan(budget=6e20, parameters=1e9)
     assert by_size.tokens == pytest.approx(1e11)
-    assert plan(flops=6e20, tokens=1e11).parameters == pytest.approx(1e9)
+    assert plan(budget=6e20, tokens=1e11).parameters == pytest.approx(1e9)
     assert by_size.optimal.compute == pytest.approx(6e20)
     assert by_size.optimal.parameters > 1e9
-    assert plan(flops=6e20, law="hoffmann-1").loss is None
+    assert plan(budget=6e20, law="hoffmann-1").loss is None
 
 
 def test_hours_and_a_utilisation_are_a_budget():
@@ -56,11 +56,11 @@ def test_hours_and_a_utilisation_are_a_budget():
 
 
 def test_impossible_hours_are_said_to_be():
-    assert any("above 100 %" in note for note in plan(flops=1e24, hours=1).notes)
+    assert any("above 100 %" in note for note in plan(budget=1e24, hours=1).notes)
 
 
 def test_kaplans_count_is_said():
-    assert any("non-embedding" in note for note in plan(flops=1e20, law="kaplan").notes)
+    assert any("non-embedding" in note for note in plan(budget=1e20, law="kaplan").notes)
 
 
 def test_law_from_a_csv_of_runs(tmp_path):
@@ -68,28 +68,28 @@ def test_law_from_a_csv_of_runs(tmp_path):
     path = tmp_path / "mine.csv"
     rows = [(n, d, law.loss(n, d)) for n in np.geomspace(1e7, 1e9, 5) for d in np.geomspace(1e9, 1e11, 5)]
     path.write_text("parameters,tokens,loss\n" + "".join(f"{n!r},{d!r},{v!r}\n" for n, d, v in np.array(rows).tolist()))
-    planned = plan(flops=1e21, law=str(path))
+    planned = plan(budget=1e21, law=str(path))
     assert planned.parameters == pytest.approx(law.optimal(1e21).parameters, rel=1e-3)
     assert "25 runs of at most 6e+20 FLOPs" in planned.notes[-1]
 
     path.write_text("parameters,tokens,loss\n1e6,1e7,3\n")
     with pytest.raises(UserError, match="1 runs of 1 sizes"):
-        plan(flops=1e21, law=str(path))
+        plan(budget=1e21, law=str(path))
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({}, "tokens none were given"),
-        ({"flops": 1e20, "parameters": 1e9, "tokens": 1e10}, "tokens flops, parameters, tokens were given"),
+        ({"budget": 1e20, "parameters": 1e9, "tokens": 1e10}, "tokens flops, parameters, tokens were given"),
         ({"hours": 3}, "none were given"),
-        ({"flops": 1e20, "hours": 3, "mfu": 0.3}, "leave one out"),
-        ({"flops": 1e20, "hours": 3, "device_hours": 3}, "hours and device_hours were both given"),
-        ({"flops": 1e20, "hardware": "h10"}, "did you mean 'h100'"),
-        ({"flops": 1e20, "mfu": 40}, "mfu must lie above 0"),
-        ({"flops": 1e20, "devices": 0}, "devices must be at least 1"),
-        ({"flops": 1e20, "law": "chinchila"}, "neither a published one nor a CSV"),
-        ({"flops": 1e20, "law": "nowhere.csv"}, "nowhere.csv does not exist"),
+        ({"budget": 1e20, "hours": 3, "mfu": 0.3}, "leave one out"),
+        ({"budget": 1e20, "hours": 3, "device_hours": 3}, "hours and device_hours were both given"),
+        ({"budget": 1e20, "hardware": "h10"}, "did you mean 'h100'"),
+        ({"budget": 1e20, "mfu": 40}, "mfu must lie above 0"),
+        ({"budget": 1e20, "devices": 0}, "devices must be at least 1"),
+        ({"budget": 1e20, "law": "chinchila"}, "neither a published one nor a CSV"),
+        ({"budget": 1e20, "law": "nowhere.csv"}, "nowhere.csv does not exist"),
         ({"parameters": "405 billion"}, "parameters is '405 billion', not a positive number"),
     ],
 )

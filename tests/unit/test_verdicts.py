@@ -4,7 +4,7 @@ import math
 import pytest
 
 from maquette.core.errors import UserError
-from maquette.core.statistics import Interval
+from maquette.core.statistics import ALPHA, Interval, alpha_at
 from maquette.lab.study import Better, InRange, Paper, Plan, Scale, Scales, Study, Tie
 from maquette.lab.verdicts import Verdict, judge, judge_study, study_verdict, with_controls
 
@@ -26,16 +26,20 @@ def make_study(claims, seeds=12, **changes):
     return Study(trial=lambda config, seed, run: {"m": 0.0}, arms=arms, claims=claims, **(fields | changes))
 
 
-def verdict_of(claim, n=5, seeds=12, wobble=1.0, **means):
-    """The claim's verdict when arms measure their mean, give or take, at `n` seeds."""
-    study = make_study((claim,), seeds)
-    by_seed = {
+def seeds_of(n, wobble=1.0, **means):
+    """`n` seeds in which arms measure their mean, give or take."""
+    return {
         seed: {
             arm: {"m": mean + wobble * WOBBLE[(seed * (row + 1) + row) % len(WOBBLE)]}
             for row, (arm, mean) in enumerate(means.items())
         }
         for seed in range(n)
     }
+
+
+def verdict_of(claim, n=5, seeds=12, wobble=1.0, **means):
+    """The claim's verdict when arms measure their mean, give or take, at `n` seeds."""
+    study, by_seed = make_study((claim,), seeds), seeds_of(n, wobble, **means)
     judgements = judge_study(study, study.scales.laptop, by_seed)
     assert study_verdict(study, study.scales.laptop, judgements) == judgements[0].verdict
     return judgements[0].verdict
@@ -83,6 +87,21 @@ def test_controls_weigh_in(own, controls, verdict):
 
 
 @pytest.mark.parametrize(
+    ("own", "controls", "checks", "verdict"),
+    [
+        (R, [F], [R], R),
+        (R, [F], [R, F], X),
+        (F, [F], [F], X),
+        (R, [F], [R, U], U),
+        (F, [F], [U], F),
+        (R, [U], [F], X),
+    ],
+)
+def test_checks_weigh_in(own, controls, checks, verdict):
+    assert with_controls(own, controls, checks) is verdict
+
+
+@pytest.mark.parametrize(
     ("claim", "means", "verdict"),
     [
         (BETTER, {"new": 1.0, "old": 0.0, "control": 0.0}, R),
@@ -109,6 +128,42 @@ def test_one_of_two_controls_is_enough_to_spoil_a_claim():
     means = {"new": 1.0, "old": 0.0, "control": 0.0}
     assert verdict_of(claim, **means, other=0.0) is R
     assert verdict_of(claim, **means, other=1.0) is X
+
+
+@pytest.mark.parametrize(("again", "verdict"), [(0.0, R), (1.0, X), (0.3, U)])
+def test_a_claim_is_believed_where_its_check_holds(again, verdict):
+    check = Tie("m", "old", "other", within=0.3, control=(), text="the same arm again ties")
+    claim = dataclasses.replace(BETTER, checks=(check,))
+    assert verdict_of(claim, new=1.0, old=0.0, control=0.0, other=again) is verdict
+
+
+def test_a_judgement_as_json_holds_its_checks_at_the_claims_confidence():
+    check = Tie("m", "old", "other", within=0.3, control=(), text="the same arm again ties")
+    study = make_study((dataclasses.replace(BETTER, checks=(check,)), TIE))
+    (judgement, _) = judge_study(study, study.scales.laptop, seeds_of(5, new=1.0, old=0.0, control=0.0, other=0.0))
+    (found,) = judgement.as_json()["checks"]
+    assert (found["text"], found["verdict"], found["region"]) == (check.text, R, [-0.3, 0.3])
+    assert found["test"]["interval"]["confidence"] == judgement.test.interval.confidence
+    assert {one.interval.confidence for one in judgement.controls} == {judgement.test.interval.confidence}
+
+
+def test_a_claim_that_is_decided_leaves_its_error_to_the_next():
+    """Holm: of three claims the clearest is judged at α/3, the next at α/2; the last, undecided, at all of α."""
+    claims = tuple(dataclasses.replace(BETTER, by=by) for by in (0.95, 0.3, 1.0))
+    study, alpha = make_study(claims, seeds=5), alpha_at(5, (5,))
+    assert alpha == pytest.approx(ALPHA)
+    found = judge_study(study, study.scales.laptop, seeds_of(5, new=1.0, old=0.0, control=0.0))
+    assert [one.verdict for one in found] == [R, R, U]
+    assert [1 - one.test.interval.confidence for one in found] == pytest.approx([alpha / 2, alpha / 3, alpha])
+
+
+def test_where_holm_stops_the_rest_share_a_level():
+    claims = tuple(dataclasses.replace(BETTER, by=by) for by in (1.0, 0.3, 1.01, 0.99))
+    study = make_study(claims, seeds=5)
+    found = judge_study(study, study.scales.laptop, seeds_of(5, new=1.0, old=0.0, control=0.0))
+    assert [one.verdict for one in found] == [U, R, U, U]
+    levels = [1 - one.test.interval.confidence for one in found]
+    assert levels == pytest.approx([ALPHA / 3, ALPHA / 4, ALPHA / 3, ALPHA / 3])
 
 
 def test_nothing_is_decided_below_the_first_look_or_between_looks():
@@ -148,6 +203,16 @@ def test_a_scale_with_fewer_arms_leaves_out_the_claims_about_the_others():
     scale = Scale(seeds=1, arms=("new", "old", "control"))
     by_seed = {0: {"new": {"m": 1.0}, "old": {"m": 0.0}, "control": {"m": 0.0}}}
     assert [one.claim.arm for one in judge_study(study, scale, by_seed)] == ["new"]
+    check = dataclasses.replace(BETTER, arm="other", control=())
+    study = make_study((dataclasses.replace(BETTER, checks=(check,)),))
+    assert judge_study(study, scale, by_seed) == []
+
+
+def test_a_claim_that_is_left_out_counts_among_all():
+    study = make_study((BETTER, dataclasses.replace(BETTER, arm="other")), seeds=5)
+    scale = Scale(seeds=5, arms=("new", "old", "control"), verdict=True)
+    (found,) = judge_study(study, scale, seeds_of(5, new=1.0, old=0.0, control=0.0))
+    assert 1 - found.test.interval.confidence == pytest.approx(ALPHA / 2)
 
 
 def test_unknown_measure_and_arm_are_named():

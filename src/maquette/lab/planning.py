@@ -130,7 +130,7 @@ class Plan:
 
 def plan(
     *,
-    flops: str | float | None = None,
+    budget: str | float | None = None,
     parameters: str | float | None = None,
     tokens: str | float | None = None,
     law: str = DEFAULT_LAW,
@@ -141,7 +141,7 @@ def plan(
     device_hours: str | float | None = None,
     attention: Attention | None = None,
 ) -> Plan:
-    """Plan a run from one or two of a FLOP budget, a size and a token count; quantities may be text such as "405B".
+    """Plan a run from one or two of a budget in FLOPs, a size and a token count; quantities may be text such as "405B".
 
     One of them is completed by the `law` (a published name, or a CSV of runs to fit), two by C = 6ND. Hours give the
     MFU implied; a MFU (else 40 %) gives the hours; hours and a MFU with nothing else are a budget.
@@ -150,17 +150,17 @@ def plan(
         UserError: too few or too many quantities, a value out of range, an unknown law or hardware, or bad runs.
     """
     device = _device(hardware, devices, mfu)
-    given = {"flops": flops, "parameters": parameters, "tokens": tokens}
+    given = {"budget": budget, "parameters": parameters, "tokens": tokens}
     known = {name: parse_quantity(value, name) for name, value in given.items() if value is not None}
     spent = _device_hours(hours, device_hours, devices)
     notes = []
     if not known and spent is not None and mfu is not None:
-        known["flops"], spent = spent * 3600 * device.peak * mfu, None
+        known["budget"], spent = spent * 3600 * device.peak * mfu, None
     elif spent is not None and mfu is not None:
         raise UserError("Hours and mfu were both given beside a model; leave one out: it is computed from the other.")
     if not 1 <= len(known) <= 2:
         names = ", ".join(known) or "none"
-        raise UserError(f"Of flops, parameters and tokens {names} were given; give one or two, or hours and mfu alone.")
+        raise UserError(f"Of budget, parameters and tokens {names} was given; give one or two, or hours and mfu alone.")
     name, frontier, losses, law_notes = resolve_law(law)
     n, d = _model(known, frontier)
     total = n * d * (6 + (attention.flops_per_token / n if attention else 0))
@@ -212,15 +212,15 @@ def _model(known: dict[str, float], frontier: Frontier) -> tuple[float, float]:
     match known:
         case {"parameters": n, "tokens": d}:
             return n, d
-        case {"parameters": n, "flops": c}:
+        case {"parameters": n, "budget": c}:
             return n, c / (6 * n)
-        case {"tokens": d, "flops": c}:
+        case {"tokens": d, "budget": c}:
             return c / (6 * d), d
         case {"parameters": n}:
             return n, frontier.for_parameters(n).tokens
         case {"tokens": d}:
             return frontier.for_tokens(d).parameters, d
-    optimal = frontier.optimal(known["flops"])
+    optimal = frontier.optimal(known["budget"])
     return optimal.parameters, optimal.tokens
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from maquette.core.statistics import Interval, confidence_at, planned_looks, t_interval
+from maquette.core.statistics import Interval, alpha_at, holm_levels, p_value, paired_interval, planned_looks
 from maquette.lab.claims import BySeed, Claim, Trials
 from maquette.lab.study import Scale, Study
 
@@ -46,19 +46,21 @@ class Test:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A claim's verdict with its evidence."""
+    """A claim's verdict with its evidence; its checks are claims too, judged without controls."""
 
     claim: Claim
     verdict: Verdict
     test: Test
-    controls: tuple[Test, ...]
+    controls: tuple[Test, ...] = ()
+    checks: tuple["Judgement", ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; infinite bounds become None."""
         low, high = (bound if math.isfinite(bound) else None for bound in self.claim.region)
         tests = {"test": dataclasses.asdict(self.test), "controls": [dataclasses.asdict(one) for one in self.controls]}
+        checks = {"checks": [one.as_json() for one in self.checks]}
         claim = {name: getattr(self.claim, name) for name in ("text", "measure", "arm", "others", "paper", "contested")}
-        return {**claim, "region": [low, high], "verdict": self.verdict, **tests}
+        return {**claim, "region": [low, high], "verdict": self.verdict, **tests, **checks}
 
 
 def judge(interval: Interval, region: tuple[float, float]) -> Verdict:
@@ -71,29 +73,34 @@ def judge(interval: Interval, region: tuple[float, float]) -> Verdict:
     return Verdict.UNDECIDED
 
 
-def with_controls(verdict: Verdict, controls: Sequence[Verdict]) -> Verdict:
-    """A control that passes makes the claim unsound; one that is undecided keeps it from being reproduced."""
-    if Verdict.REPRODUCED in controls:
+def with_controls(verdict: Verdict, controls: Sequence[Verdict], checks: Sequence[Verdict] = ()) -> Verdict:
+    """A control that passes or a check that fails makes the claim unsound; undecided, it keeps it from reproduced."""
+    if Verdict.REPRODUCED in controls or Verdict.REFUTED in checks:
         return Verdict.UNSOUND
-    if Verdict.UNDECIDED in controls and verdict is Verdict.REPRODUCED:
+    if Verdict.UNDECIDED in (*controls, *checks) and verdict is Verdict.REPRODUCED:
         return Verdict.UNDECIDED
     return verdict
 
 
 def weigh(claim: Claim, seeds: Sequence[Trials], confidence: float | None) -> Judgement:
-    """Put a claim and its controls to the test; without a confidence (no look reached) nothing is decided."""
+    """Put a claim, its controls and its checks to the test; without a confidence (no look reached) nothing is decided.
 
-    def test(arm: str) -> Test:
-        effects = [claim.effect(trials, arm) for trials in seeds]
-        interval = t_interval(effects, confidence) if confidence else None
-        verdict = judge(interval, claim.region) if interval else Verdict.UNDECIDED
-        return Test(
-            arm=arm, effect=math.fsum(effects) / len(effects), n=len(effects), interval=interval, verdict=verdict
-        )
+    All are tested at the claim's confidence: to be reproduced they must all come out right, which takes no correction
+    (an intersection-union test, Berger & Hsu 1996).
+    """
+    own = _test(claim, claim.arm, seeds, confidence)
+    controls = tuple(_test(claim, arm, seeds, confidence) for arm in claim.controls)
+    checked = [(one, _test(one, one.arm, seeds, confidence)) for one in claim.checks]
+    checks = tuple(Judgement(claim=one, verdict=test.verdict, test=test) for one, test in checked)
+    verdict = with_controls(own.verdict, [one.verdict for one in controls], [one.verdict for one in checks])
+    return Judgement(claim=claim, verdict=verdict, test=own, controls=controls, checks=checks)
 
-    own, controls = test(claim.arm), tuple(test(arm) for arm in claim.controls)
-    verdict = with_controls(own.verdict, [one.verdict for one in controls])
-    return Judgement(claim=claim, verdict=verdict, test=own, controls=controls)
+
+def _test(claim: Claim, arm: str, seeds: Sequence[Trials], confidence: float | None) -> Test:
+    effects = [claim.effect(trials, arm) for trials in seeds]
+    interval = paired_interval(effects, confidence) if confidence else None
+    verdict = judge(interval, claim.region) if interval else Verdict.UNDECIDED
+    return Test(arm=arm, effect=math.fsum(effects) / len(effects), n=len(effects), interval=interval, verdict=verdict)
 
 
 def judge_study(study: Study, scale: Scale, by_seed: BySeed) -> list[Judgement]:
@@ -110,22 +117,32 @@ def judge_study(study: Study, scale: Scale, by_seed: BySeed) -> list[Judgement]:
         return []
     claims = [claim for claim in study.claims if scale.arms is None or _can_be_made(claim, scale, seeds[0], study)]
     looks = planned_looks(scale.seeds) if scale.verdict else ()
-    reached = max((look for look in looks if look <= len(seeds)), default=None)
-    confidence = confidence_at(reached, looks, len(study.claims)) if reached else None
-    found = [weigh(claim, seeds[:reached], confidence) for claim in claims]
+    if reached := max((look for look in looks if look <= len(seeds)), default=None):
+        seeds = seeds[:reached]
+        confidences = _holm_confidences(claims, seeds, alpha_at(reached, looks), len(study.claims))
+        return [weigh(claim, seeds, confidence) for claim, confidence in zip(claims, confidences, strict=True)]
+    found = [weigh(claim, seeds, None) for claim in claims]
     return found if scale.verdict else [_without_verdict(one) for one in found]
+
+
+def _holm_confidences(claims: Sequence[Claim], seeds: Sequence[Trials], alpha: float, among: int) -> list[float]:
+    """The confidence of each claim's interval by Holm's step-down over `among` claims, of which these could be made."""
+    p_values = [p_value([claim.effect(trials, claim.arm) for trials in seeds], claim.region) for claim in claims]
+    left_out = [1.0] * (among - len(claims))
+    return [1 - level for level in holm_levels([*p_values, *left_out], alpha)[: len(claims)]]
 
 
 def _can_be_made(claim: Claim, scale: Scale, trials: Mapping[str, Any], study: Study) -> bool:
     """False when the claim's arms were left out by a scale that runs some of the arms only."""
-    named = {claim.arm, *claim.others, *claim.controls}
+    named = {arm for one in (claim, *claim.checks) for arm in (one.arm, *one.others)} | {*claim.controls}
     left_out = set(study.arms) - set(scale.arms or ())
     return not named & left_out and (scale.verdict or named <= set(trials))
 
 
 def _without_verdict(judgement: Judgement) -> Judgement:
     tests = [dataclasses.replace(one, verdict=Verdict.NONE) for one in (judgement.test, *judgement.controls)]
-    return dataclasses.replace(judgement, verdict=Verdict.NONE, test=tests[0], controls=tuple(tests[1:]))
+    checks = tuple(_without_verdict(one) for one in judgement.checks)
+    return dataclasses.replace(judgement, verdict=Verdict.NONE, test=tests[0], controls=tuple(tests[1:]), checks=checks)
 
 
 def study_verdict(study: Study, scale: Scale, judgements: Sequence[Judgement]) -> Verdict:

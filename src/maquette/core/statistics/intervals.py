@@ -1,0 +1,91 @@
+"""Intervals: Student's t for few paired seeds, the bootstrap for many values, Wilson's for counts."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from scipy.special import stdtrit
+
+from maquette.core.errors import UserError
+
+BOOTSTRAP_FROM = 30
+"""Below so many values BCa intervals cover too little (benchmarks/intervals.py)."""
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A mean with a two-sided confidence interval from `n` values."""
+
+    mean: float
+    low: float
+    high: float
+    confidence: float
+    n: int
+
+
+def paired_interval(values: Sequence[float], confidence: float) -> Interval:
+    """Student's t interval for the mean; give it the differences of paired seeds, or one measure of each.
+
+    Chosen by simulation among seven methods at n = 5, 8 and 12. It covers where values are not strongly skewed; the
+    difference of two arms rarely is.
+
+    Raises:
+        ValueError: fewer than two values, or a confidence outside (0, 1).
+    """
+    if len(values) < 2:
+        raise ValueError(f"a paired interval needs at least 2 values, not {len(values)}")
+    _check(confidence)
+    sample = np.asarray(values, dtype=float)
+    mean, error = float(sample.mean()), float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    half = float(stdtrit(len(sample) - 1, (1 + confidence) / 2)) * error
+    return Interval(mean=mean, low=mean - half, high=mean + half, confidence=confidence, n=len(sample))
+
+
+t_interval = paired_interval
+"""The same by its method's name."""
+
+
+def bootstrap_interval(values: Sequence[float], confidence: float, *, seed: int = 0) -> Interval:
+    """Efron's BCa bootstrap interval for the mean of many values, the items of a test set say.
+
+    Raises:
+        UserError: fewer than 30 values.
+        ValueError: a confidence outside (0, 1).
+    """
+    if len(values) < BOOTSTRAP_FROM:
+        raise UserError(
+            f"A bootstrap interval of {len(values)} values would cover too little; it needs at least {BOOTSTRAP_FROM}, "
+            "so take paired_interval instead."
+        )
+    _check(confidence)
+    sample = np.asarray(values, dtype=float)
+    mean = low = high = float(sample.mean())
+    if np.ptp(sample):  # without spread SciPy has no BCa interval
+        found = stats.bootstrap(
+            (sample,), np.mean, confidence_level=confidence, n_resamples=RESAMPLES, batch=100, method="BCa", rng=seed
+        )
+        low, high = (float(bound) for bound in found.confidence_interval)
+    return Interval(mean=mean, low=low, high=high, confidence=confidence, n=len(sample))
+
+
+def wilson_interval(successes: int, trials: int, confidence: float) -> Interval:
+    """Wilson's score interval for a proportion of independent trials.
+
+    Raises:
+        ValueError: no trials, successes outside [0, trials], or a confidence outside (0, 1).
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes in {trials} trials is no count")
+    _check(confidence)
+    found = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
+    return Interval(
+        mean=successes / trials, low=float(found.low), high=float(found.high), confidence=confidence, n=trials
+    )
+
+
+def _check(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
