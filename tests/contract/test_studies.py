@@ -1,5 +1,7 @@
 """What every study must do, shown at its smoke scale."""
 
+import sys
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from maquette.cli.commands import _studies
 from maquette.core.errors import UserError
 from maquette.lab.run import Run
 from maquette.lab.runner import run_study
+from maquette.lab.scaffold import write_scaffold
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 from maquette.lab.verdicts import Verdict
@@ -26,6 +29,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(params=[*STUDIES, "what `maquette new` writes"])
+def reference(request, tmp_path, monkeypatch):
+    """Every study of the package, and the scaffold."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a study's folder stays on it
+    return request.param if request.param in STUDIES else str(write_scaffold("my-paper", tmp_path))
+
+
 def console():
     from rich.console import Console
 
@@ -33,7 +43,6 @@ def console():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reference", STUDIES)
 def test_smoke_scale_answers_every_claim_and_is_not_run_twice(reference, tmp_path):
     first = run_study(reference, "smoke", console(), records=tmp_path, scratch=tmp_path / "scratch", jobs=1)
     assert not first.failures
@@ -49,7 +58,6 @@ def test_smoke_scale_answers_every_claim_and_is_not_run_twice(reference, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reference", STUDIES)
 def test_a_trial_is_a_function_of_config_and_seed_however_it_is_interrupted(reference, tmp_path):
     study = load_study(reference)
     arm, config = next(iter(study.configs(study.scale("smoke")).items()))

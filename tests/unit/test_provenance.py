@@ -1,4 +1,6 @@
+import ast
 import importlib.util
+import shutil
 import sys
 
 import pytest
@@ -139,6 +141,34 @@ def test_our_own_modules_are_followed(monkeypatch, tmp_path):
     assert edited("nn/attention", "turn(q)", "turn(q) + 1") != same
     assert edited("nn/attention", "'Attends.'", "'Attends to it.'") == same
     assert edited("nn/other", "X = 1", "X = 2") == same
+
+
+def test_in_the_package_itself_attention_counts_where_it_is_used_and_its_docstring_nowhere(monkeypatch, tmp_path):
+    package = tmp_path / "maquette"
+    shutil.copytree(provenance.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(provenance, "PACKAGE", package)
+    stream = package / "nn" / "stream.py"
+    text = stream.read_text()
+
+    def code(name, function, edited=text):
+        stream.write_text(edited)
+        walk = provenance._Walk()
+        walk.read(provenance._Module(package / name), function)
+        return walk.seen
+
+    definition = ast.get_source_segment(text, next(one for one in ast.parse(text).body if _named(one, "attend")))
+    docstring = ast.get_docstring(ast.parse(definition).body[0], clean=False)
+    better_said = text.replace(docstring, f"Once more, {docstring}")
+    attends_otherwise = text.replace(definition, definition.replace("return ", "return -"))
+    assert len({text, better_said, attends_otherwise}) == 3
+    study, corpus = ("studies/language/scaling_laws.py", "trial"), ("worlds/text/packages.py", "Packages")
+    assert code(*study, better_said) == code(*study)
+    assert code(*study, attends_otherwise) != code(*study)
+    assert code(*corpus, attends_otherwise) == code(*corpus)
+
+
+def _named(statement, name):
+    return isinstance(statement, ast.FunctionDef) and statement.name == name
 
 
 def test_machine_versions_and_commit_say_something(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from maquette import __version__
 from maquette.core.errors import UserError, did_you_mean
@@ -57,7 +57,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Report:
-    """The page made from records."""
+    """The page, the paper or the slides made from records."""
 
     name: Name
     _: KW_ONLY
@@ -65,8 +65,18 @@ class Report:
     """Of which scale; the largest there are records of, if not given."""
     records: File = None
     """The folder that records lie in; runs, then results, if not given."""
+    pdf: bool = False
+    """Write a paper of two columns, report.pdf, instead of the page."""
+    slides: bool = False
+    """Write the slides of a ten-minute talk, slides.pdf."""
+    author: Annotated[tuple[str, ...], arg(metavar="NAME"), UseAppendAction] = ()
+    """Whose report it is; again, or with commas, for several."""
+    discussion: File = None
+    """Your own part, in Markdown; it may refer to @fig:forest, @tab:claims, @sec:criticism and the like."""
+    axes: MaybeText = None
+    """The axes of the criticism to show, with commas between; all there are records of, if not given."""
     out: File = None
-    """The page to write; report.html beside the records, if not given."""
+    """The file to write; report.html, report.pdf or slides.pdf beside the records, if not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,17 +130,95 @@ class Train:
     steps: Count = None
     """Another number of steps than the recipe's."""
     seed: int = 0
+    """Of the initial weights and of the data's order."""
     device: Text = "auto"
+    """cpu, cuda, cuda:1 …; a GPU where there is one, if not given."""
     strategy: Literal["ddp", "fsdp"] = "ddp"
     """Under torchrun: replicate the model, or shard it."""
     tensorboard: bool = False
     """Write TensorBoard scalars too (needs the extra track)."""
 
 
+@dataclass(frozen=True)
+class Criticise:
+    """A study along its axes."""
+
+    name: Name
+    _: KW_ONLY
+    axis: MaybeText = None
+    """The axes to bend, by name, with commas between; all of them, if not given."""
+    jobs: Count = None
+    """Trials at a time, each in a process of its own with its share of the cores; one a core, if not given."""
+    records: Path = RECORDS[0]
+    """The folder that records go to."""
+    json: bool = False
+    """Print the curves as JSON."""
+
+
+@dataclass(frozen=True)
+class Improve:
+    """A study's search."""
+
+    name: Name
+    _: KW_ONLY
+    trials: Annotated[int, arg(metavar="N")] = 20
+    """Candidates to try; a later call with more goes on from there."""
+    jobs: Count = None
+    """Trials at a time, each in a process of its own with its share of the cores; one a core, if not given."""
+    records: Path = RECORDS[0]
+    """The folder that records go to."""
+    json: bool = False
+    """Print the outcome as JSON."""
+
+
+@dataclass(frozen=True)
+class PlanStudy:
+    """A study's pilot."""
+
+    name: Name
+    _: KW_ONLY
+    seeds: Annotated[int, arg(metavar="N")] = 5
+    """Seeds of the pilot, none of which ever judges the study."""
+    jobs: Count = None
+    """Trials at a time, each in a process of its own with its share of the cores; one a core, if not given."""
+    records: Path = RECORDS[0]
+    """The folder that records go to."""
+
+
+@dataclass(frozen=True)
+class New:
+    """A scaffold."""
+
+    name: Annotated[Positional[str], arg(metavar="NAME", help="What to call the study, my-paper say.")]
+    _: KW_ONLY
+    out: File = None
+    """The folder to write it to; this one, if not given."""
+
+
 COMMANDS: Mapping[str, tuple[type, str, str]] = {
     "list": (List, "Every study: its question, its verdicts, its cost.", "maquette list"),
     "run": (Run, "Run a study: arms × seeds, then the verdict on each claim.", "maquette run scaling_laws --jobs 2"),
-    "report": (Report, "Write a study's report, one HTML page, from its records.", "maquette report scaling_laws"),
+    "report": (
+        Report,
+        "Write a study's report from its records: one HTML page, or a PDF, or slides.",
+        'maquette report scaling_laws --pdf --author "A. Student" --discussion my.md',
+    ),
+    "criticise": (
+        Criticise,
+        "Run a study again along axes on which the world is bent: where do its claims break?",
+        "maquette criticise scaling_laws --axis vocabulary",
+    ),
+    "improve": (
+        Improve,
+        "Search for a better configuration at equal cost, and judge it on seeds that the search has not seen.",
+        "maquette improve scaling_laws --trials 12",
+    ),
+    "plan-study": (
+        PlanStudy,
+        "Run a study's pilot on seeds that never judge it, and print the plan to paste.",
+        "maquette plan-study ./my_paper.py",
+    ),
+    "new": (New, "Begin a study of your own paper: one file that runs as it stands.", "maquette new my-paper"),
     "tour": (Tour, "The main job: a story from each study, and a report at the end.", "maquette tour"),
     "train": (
         Train,

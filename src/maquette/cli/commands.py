@@ -15,12 +15,27 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli.arguments import RECORDS, List, Plan, Report, Run, Tour, Train, parse
-from maquette.core.devices import prepare_process
+from maquette.cli import research
+from maquette.cli.arguments import (
+    RECORDS,
+    Criticise,
+    Improve,
+    List,
+    New,
+    Plan,
+    PlanStudy,
+    Report,
+    Run,
+    Tour,
+    Train,
+    parse,
+)
+from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from maquette.lab.runner import Outcome
+    from maquette.lab.study import Study
 
 PACKAGE = Path(__file__).parent.parent
 SCALES = ("laptop", "gpu", "tour", "smoke")
@@ -44,8 +59,11 @@ def run(arguments: Sequence[str]) -> int:
         print(f"maquette {__version__}")
         return 0
     command = parse(arguments or ["--help"])
-    carry_out = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}[type(command)]
-    return carry_out(command)
+    on_a_study = {Criticise: research.criticise, Improve: research.improve, PlanStudy: research.plan_study}
+    if type(command) in on_a_study:
+        return on_a_study[type(command)](command, _reference(command.name), _jobs(command.jobs))
+    others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan, New: research.new}
+    return others[type(command)](command)
 
 
 def _studies() -> dict[str, str]:
@@ -132,31 +150,82 @@ def _tell_failures(outcome: "Outcome") -> int:
 
 
 def _report(command: Report) -> int:
+    from maquette.lab.criticism import read_criticism
     from maquette.lab.evidence import read_evidence
-    from maquette.lab.report import write_report
+    from maquette.lab.improvement import read_improvement
+    from maquette.lab.prose import read_discussion
+    from maquette.lab.report import absent, section, write_page
     from maquette.lab.study import load_study
+    from maquette.lab.typeset import write_paper, write_slides
 
     study = load_study(_reference(command.name))
-    if command.scale is not None:
-        study.scale(command.scale)
-    places = (command.records,) if command.records else RECORDS
-    scales = (command.scale,) if command.scale else SCALES
-    pairs = [(records, scale) for scale in scales for records in places]
-    found = [(records, scale) for records, scale in pairs if any(records.glob(f"{study.name}/{scale}/trials/*"))]
-    if not found:
-        where = " or ".join(str(place) for place in places)
-        raise UserError(f"There are no records of {study.name} in {where}; make some: maquette run {command.name}")
-    records, scale = found[0]
+    kinds = {"report.pdf": command.pdf, "slides.pdf": command.slides}
+    wanted = [name for name, asked in kinds.items() if asked] or ["report.html"]
+    if command.out and len(wanted) > 1:
+        raise UserError("--out names one file, but --pdf and --slides ask for two; leave one of the three out.")
+    records, scale = _found_records(study, command)
     directory = records / study.name / scale
-    out = command.out or directory / "report.html"
-    write_report(out, [(read_evidence(study, scale, directory), _again(command.name, scale, records))])
-    print(out)
+    axes = _chosen_axes(study, command, directory)
+    discussion = read_discussion(command.discussion) if command.discussion else None
+    criticism, improvement = read_criticism(study, directory, axes), read_improvement(study, directory)
+    commands = [f"maquette run {command.name} --scale {scale}"]
+    if criticism:
+        commands.append(f"maquette criticise {command.name}" + (f" --axis '{','.join(axes)}'" if axes else ""))
+    if improvement:
+        commands.append(f"maquette improve {command.name} --trials {len(improvement.candidates) - 1}")
+    elsewhere = "" if records == RECORDS[0] else f" --records {records}"
+    told = section(
+        read_evidence(study, scale, directory),
+        "\n".join(f"{line}{elsewhere}" for line in commands),
+        criticism,
+        improvement,
+        authors=_split("--author", command.author),
+        discussion=discussion,
+    )
+    write = {"report.html": lambda out: write_page(out, [told])}
+    write |= {"report.pdf": lambda out: write_paper(out, told), "slides.pdf": lambda out: write_slides(out, told)}
+    with Console(stderr=True).status("drawing"):
+        for name in wanted:
+            write[name](out := command.out or directory / name)
+            print(out)
+    for sentence in absent(told, command.name):
+        print(sentence, file=sys.stderr)
     return 0
 
 
-def _again(name: str, scale: str, records: Path) -> str:
-    elsewhere = "" if records == RECORDS[0] else f" --records {records}"
-    return f"maquette run {name} --scale {scale}{elsewhere}"
+def _found_records(study: "Study", command: Report) -> tuple[Path, str]:
+    """The folder of records and the scale: the largest there are records of, if none was asked for."""
+    if command.scale is not None:
+        study.scale(command.scale)
+    places = (command.records,) if command.records else RECORDS
+    for scale in (command.scale,) if command.scale else SCALES:
+        for records in places:
+            if any(records.glob(f"{study.name}/{scale}/trials/*")):
+                return records, scale
+    where = " or ".join(str(place) for place in places)
+    raise UserError(f"There are no records of {study.name} in {where}; make some: maquette run {command.name}")
+
+
+def _chosen_axes(study: "Study", command: Report, directory: Path) -> tuple[str, ...]:
+    from maquette.lab.criticism import axes_named, read_criticism
+
+    if command.axes is None:
+        return ()
+    axes = _split("--axes", (command.axes,))
+    if study.critique is None:
+        raise UserError(f"--axes is {command.axes!r}, but {study.name} offers no critique; leave it out.")
+    axes_named(study.critique, axes)
+    if read_criticism(study, directory, axes) is None:
+        raise UserError(f"{directory} holds no criticism; make some: maquette criticise {command.name}")
+    return axes
+
+
+def _split(option: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Values that were given one by one or with commas between."""
+    found = tuple(filter(None, (part.strip() for value in values for part in value.split(","))))
+    if values and not found:
+        raise UserError(f"{option} is empty; give a name or leave it out.")
+    return found
 
 
 def _tour(command: Tour) -> int:
@@ -201,6 +270,7 @@ def _train(command: Train) -> int:
         raise UserError("--text and --dataset were both given; leave one out.")
     if command.seed < 0:
         raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
+    pick_device(command.device)  # refused before minutes go into reading the text
     steps = recipe.train.steps if command.steps is None else command.steps
     train = replace(recipe.train, steps=steps, seed=command.seed, device=command.device)
     source = (
@@ -238,7 +308,7 @@ def _plan(command: Plan) -> int:
     from maquette.lab.planning import DEFAULT_LAW, plan
 
     planned = plan(
-        flops=command.budget,
+        budget=command.budget,
         parameters=command.parameters,
         tokens=command.tokens,
         law=str(command.runs or command.law or DEFAULT_LAW),

@@ -15,7 +15,7 @@ from maquette.core.files import fingerprint, sole_writer
 from maquette.core.provenance import commit, source_hash
 from maquette.core.records import Cost, Prediction, Record, now, write_record
 from maquette.lab.artifacts import artifact_key, artifact_record
-from maquette.lab.evidence import Evidence, plain
+from maquette.lab.evidence import Evidence, plain, settings
 from maquette.lab.figures import write_picture
 from maquette.lab.pool import InProcess, Pool, Workers
 from maquette.lab.run import SPENT
@@ -145,6 +145,7 @@ class Campaign:
     def __post_init__(self) -> None:
         self.configs = self.study.configs(self.scale)
         self.plain = {arm: plain(config) for arm, config in self.configs.items()}
+        self.settings = settings(self.study, self.scale)
         self.store = Store(directory=self.places.directory, study=self.study.name, shared=self.places.shared)
         self.code = code_of(self.study)
         self.commit = commit()
@@ -190,12 +191,12 @@ class Campaign:
 
     def _missing(self, waiting: list[tuple[str, int]]) -> int:
         """How many trials are to be run, and artifacts to be made for them."""
-        missing = [
-            (arm, seed)
-            for arm, seed in waiting
-            if not any(place.trial_path(arm, seed, self.plain[arm]).exists() for place in self._places())
-        ]
-        stands_on = {name for arm, _ in missing for name in self.study.artifacts_of(arm)}
+        missing = []
+        for arm, seed in waiting:
+            said = self.store.prediction(seed, self.settings) if arm in self.foretold else None
+            if not self._recorded(arm, seed, self._key(arm, seed, said.digest if said else None)):
+                missing.append(arm)
+        stands_on = {name for arm in missing for name in self.study.artifacts_of(arm)}
         return len(missing) + sum(artifact_record(self._folder(name)) is None for name in stands_on)
 
     def _startable(self, waiting: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
@@ -220,19 +221,25 @@ class Campaign:
             except Exception:
                 self._fail(arm, seed, "its prediction failed\n" + "\n".join(traceback.format_exc().splitlines()[-4:]))
                 return
-        stands_on = {name: self.artifact_keys[name] for name in self.study.artifacts_of(arm)}
-        key = trial_key(self.study, self.code, arm, seed, self.plain[arm], said, stands_on)
-        for place in self._places():
-            record = place.trial(arm, seed, self.plain[arm])
-            if record and record.key == key:
-                if place is not self.store:
-                    self.store.write_trial(record)
-                self.done[arm, seed] = record
-                return
-        for name in stands_on:
+        key = self._key(arm, seed, said)
+        if record := self._recorded(arm, seed, key):
+            if record != self.store.trial(arm, seed, self.settings[arm]):
+                self.store.write_trial(record, self.settings[arm])
+            self.done[arm, seed] = record
+            return
+        for name in (stands_on := self.study.artifacts_of(arm)):
             self._make(name)
         self.running[arm, seed] = key
-        self._submit(arm, seed, self.scale.changes_to(arm), list(stands_on), f"{arm}.{seed}.{key}")
+        self._submit(arm, seed, self.scale.changes_to(arm), stands_on, f"{arm}.{seed}.{key}")
+
+    def _key(self, arm: str, seed: int, said: str | None) -> str:
+        stands_on = {name: self.artifact_keys[name] for name in self.study.artifacts_of(arm)}
+        return trial_key(self.study, self.code, arm, seed, self.plain[arm], said, stands_on)
+
+    def _recorded(self, arm: str, seed: int, key: str) -> Record | None:
+        """The record of this trial, here or among the study's own, if it still holds."""
+        found = (place.trial(arm, seed, self.settings[arm]) for place in self._places())
+        return next((record for record in found if record and record.key == key), None)
 
     def _places(self) -> list[Store]:
         also = self.places.also
@@ -257,7 +264,7 @@ class Campaign:
             return self.predictions[seed]
         basis = {arm: self.done[arm, seed].key for arm in self.configs if arm not in self.foretold}
         key = prediction_key(self.study, basis)
-        old = self.store.prediction(seed, self.plain)
+        old = self.store.prediction(seed, self.settings)
         if old is None or old.key != key:
             trials = {arm: self.done[arm, seed].measures for arm in basis}
             new = Prediction(
@@ -271,7 +278,7 @@ class Campaign:
             )
             if old is not None and old.digest == new.digest:  # the same words, said when they were said
                 new = dataclasses.replace(new, made=old.made)
-            write_record(self.store.prediction_path(seed, self.plain), new)
+            write_record(self.store.prediction_path(seed, self.settings), new)
             old = new
         self.predictions[seed] = old
         return old
@@ -335,6 +342,7 @@ class Campaign:
         elif event["kind"] == "failed":
             self.running.pop((job.name, job.seed))
             self.display.ended(job.label, "failed")
+            self.store.trial_path(job.name, job.seed, self.settings[job.name]).unlink(missing_ok=True)  # of older code
             self._fail(job.name, job.seed, event["text"])
         elif event["kind"] == "refused":
             raise UserError(event["text"])
@@ -343,7 +351,7 @@ class Campaign:
 
     def _finish(self, job: Job, seed: int, event: Event) -> None:
         record = self._record(job.name, seed, self.running.pop((job.name, seed)), self.plain[job.name], event)
-        self.store.write_trial(record)
+        self.store.write_trial(record, self.settings[job.name])
         shutil.rmtree(job.scratch, ignore_errors=True)
         self.done[job.name, seed] = record
         self.ran += 1

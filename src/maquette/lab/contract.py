@@ -46,8 +46,10 @@ def _of_arms(study: "Study") -> Iterator[str]:
         if "/" in name:
             yield f"{name!r} names files too; write it without '/'."
     for arm, original in study.again.items():
-        if original not in study.arms or original in study.again:
+        if original not in study.arms:
             yield f"the arm {arm!r} is {original!r} again; {did_you_mean(original, study.arms)}"
+        elif original in study.again:
+            yield f"the arm {arm!r} is {original!r} again, which is another again; name {study.again[original]!r}."
 
 
 def _of_claim(study: "Study", claim: Claim) -> Iterator[str]:
@@ -96,13 +98,16 @@ def _of_search(study: "Study") -> Iterator[str]:
         return
     if search.seeds < 1:
         yield f"its search has {search.seeds} seeds; it needs at least 1."
+    if not 2 <= search.judges <= study.scales.laptop.seeds:
+        most = study.scales.laptop.seeds
+        yield f"its search is judged on {search.judges} seeds; it needs 2 to {most}, the laptop scale's."
     if not study.analyse:
         yield from _unknown(study, [search.arm], "its search improves the arm")
     yield from _unknown(study, search.tuned, "its search tunes the arm")
     tuned = [study.arms[arm] for arm in search.tuned or study.arms if arm in study.arms and arm not in study.again]
     fields = {one.name for config in tuned for one in dataclasses.fields(config)}
     for name, values in search.over.items():
-        if name not in fields:  # an artifact's field would be tuned to no effect: all arms stand on the same artifact
+        if tuned and name not in fields:  # an artifact's would change nothing: all arms stand on the same one
             yield f"its search tunes the field {name!r}, which no tuned arm has; {did_you_mean(name, fields)}"
         if isinstance(values, Between) and not (0 if values.log else -math.inf) < values.low < values.high < math.inf:
             bounds = "0 < low < high" if values.log else "low < high"

@@ -96,6 +96,16 @@ def plain(config: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
+def settings(study: Study, scale: Scale) -> dict[str, dict[str, Any]]:
+    """By arm, what sets its trials apart from those of other bends: its config, and those of what it stands on."""
+    made = {name: plain(study.artifact_config(name, scale.changes)) for name in study.artifacts}
+    found = {}
+    for arm, config in study.configs(scale).items():
+        on = {name: made[name] for name in study.artifacts_of(arm)}
+        found[arm] = plain(config) | ({"artifacts": on} if on else {})
+    return found
+
+
 def read_evidence(study: Study, scale_name: str, directory: Path) -> Evidence:
     """All records of a study in `directory` (<records>/<study>/<scale>).
 
@@ -124,23 +134,23 @@ def find_evidence(
         UserError: a record was damaged.
     """
     store = Store(directory=directory, study=study.name, shared=shared)
-    configs = {arm: plain(config) for arm, config in study.configs(scale).items()}
+    known = settings(study, scale)
     records = {
         (arm, seed): record
-        for arm, config in configs.items()
-        for seed in store.seeds(arm, config)
-        if (record := store.trial(arm, seed, config))
+        for arm, setting in known.items()
+        for seed in store.seeds(arm, setting)
+        if (record := store.trial(arm, seed, setting))
     }
     if not records:
         return None
     seeds = {seed for _, seed in records}
-    stands_on = {name for arm in configs for name in study.artifacts_of(arm)}
+    stands_on = {name for arm in known for name in study.artifacts_of(arm)}
     made = {name: store.artifact(name, plain(study.artifact_config(name, scale.changes))) for name in stands_on}
     return Evidence(
         study=study,
         scale_name=scale_name,
         scale=scale,
         records=records,
-        predictions={seed: found for seed in seeds if (found := store.prediction(seed, configs))},
+        predictions={seed: found for seed in seeds if (found := store.prediction(seed, known))},
         artifacts={name: record for name, record in made.items() if record},
     )

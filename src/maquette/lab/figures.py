@@ -6,12 +6,14 @@ matplotlib is imported where it draws: who only describes a figure does not pay 
 import io
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.files import replacing
+from maquette.lab.wording import exact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,15 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1b1f24", "#8a919b", "#dfe3e8", "#ffffff"
 COLOURS = ("#2f6db3", "#d1652b", "#2c8c63", "#8b5bb5", "#b8902a", "#c2487f", "#4a9aa8", "#6b6f76")
 VERDICT_COLOURS = {"reproduced": "#2c8c63", "refuted": "#c2413b", "undecided": "#b8902a", "unsound": "#8b5bb5"}
+Medium = Literal["page", "column", "wide", "slide"]
+"""Where a figure is seen: on the HTML page, in a column of the paper, across both, or on a slide."""
+SIZES: dict[Medium, tuple[float, float]] = {
+    "page": (6.2, 3.7),
+    "column": (4.1, 2.9),
+    "wide": (7.4, 2.8),
+    "slide": (6.6, 3.1),
+}
+"""Inches; only the page's figures bear their title, the others have it in words beside them."""
 _STYLE = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -69,14 +80,17 @@ class Series:
     label: str = ""
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
-    mark: Literal["line", "dashed", "points", "both", "star"] = "line"
+    mark: Literal["line", "dashed", "points", "both", "star", "cross", "ring"] = "line"
     group: int | None = None
     muted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure: what its axes measure (with units), its series, and a caption that says what to see."""
+    """A figure: what its axes measure (with units), its series, and a caption that says what to see.
+
+    `region` shades the values of y for which a claim holds; `places` names places on the x axis, by their x.
+    """
 
     title: str
     x: str
@@ -85,6 +99,8 @@ class Figure:
     kind: Literal["linear", "log-x", "log-y", "log-log"] = "linear"
     caption: str = ""
     alt: str = ""
+    region: tuple[float, float] | None = None
+    places: Mapping[float, str] = field(default_factory=dict)
 
     @property
     def slug(self) -> str:
@@ -92,9 +108,41 @@ class Figure:
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")[:60] or "figure"
 
 
-def draw(figure: Figure) -> str:
+def over_seeds(
+    by_seed: Mapping[int, Mapping[str, Mapping[str, float]]], rows: Mapping[str, tuple[str, str]], **words: Any
+) -> Figure:
+    """Measures seed by seed: `rows` says by label which arm's which measure; `words` are the figure's other fields."""
+    seeds = sorted(by_seed)
+    series = [
+        Series(x=seeds, y=[by_seed[seed][arm][measure] for seed in seeds], mark="both", label=label)
+        for label, (arm, measure) in rows.items()
+    ]
+    return Figure(x="seed", series=series, **words)
+
+
+def draw(figure: Figure, medium: Medium = "page") -> str:
     """The figure as an SVG element, without XML prologue."""
-    return _render(figure, "svg").decode()
+    return _render(figure, "svg", medium).decode()
+
+
+def draw_panels(panels: Sequence[Figure], medium: Medium = "page", columns: int = 1) -> str:
+    """Figures of one kind in one SVG element, `columns` in a row, with one legend for all."""
+    import matplotlib
+
+    rows = -(-len(panels) // columns)
+    with matplotlib.rc_context(_STYLE):
+        canvas = _canvas(SIZES[medium][0], 1.75 * rows + 0.5)
+        grid = canvas.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
+            bottom = place + columns >= len(panels)
+            _paint(axes, replace(panel, x=panel.x if bottom else ""), SIZES[medium][0] / columns)
+            axes.set_title(panel.title, fontsize=9, pad=5)
+        drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in canvas.axes]
+        marks = {label: mark for pairs in drawn for mark, label in pairs}
+        canvas.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks), handlelength=1.6)
+        return _saved(canvas, "svg", "panels " + panels[0].slug).decode()
 
 
 def write_picture(figure: Figure, folder: Path) -> Path:
@@ -106,25 +154,59 @@ def write_picture(figure: Figure, folder: Path) -> Path:
     return folder / f"{figure.slug}.png"
 
 
-def _render(figure: Figure, form: Literal["svg", "svg file", "png"]) -> bytes:
+def _render(figure: Figure, form: Literal["svg", "svg file", "png"], medium: Medium = "page") -> bytes:
     import matplotlib
-    from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context(_STYLE):
-        canvas = Canvas(figsize=(6.2, 3.7), layout="constrained")
+        canvas = _canvas(*SIZES[medium])
         axes = canvas.subplots()
-        if "x" in figure.kind.split("-")[1:] or figure.kind == "log-log":
-            axes.set_xscale("log")
-        if "y" in figure.kind.split("-")[1:] or figure.kind == "log-log":
-            axes.set_yscale("log")
-        free = iter(range(len(figure.series) + 1))
-        for series in figure.series:
-            _draw_series(axes, series, _colour(series, free))
-        _plain_log_ticks(axes)
-        axes.set(xlabel=figure.x, ylabel=figure.y, title=figure.title)
+        _paint(axes, figure, SIZES[medium][0])
         if any(series.label for series in figure.series):
-            _legend(axes, sum(bool(series.label) for series in figure.series))
-        return _saved(canvas, form, figure.slug)
+            _legend(axes, sum(bool(series.label) for series in figure.series), narrow=medium == "column")
+        if medium == "page":
+            axes.set_title(figure.title)
+        return _saved(canvas, form, f"{medium} {figure.slug}")
+
+
+def _canvas(width: float, height: float, hspace: float | None = None, h_pad: float | None = None) -> Any:
+    from matplotlib.figure import Figure as Canvas
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Canvas(figsize=(width, height), layout=ConstrainedLayoutEngine(hspace=hspace, h_pad=h_pad))
+
+
+def _paint(axes: "Axes", figure: Figure, width: float) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    if "x" in figure.kind.split("-")[1:] or figure.kind == "log-log":
+        axes.set_xscale("log")
+    if "y" in figure.kind.split("-")[1:] or figure.kind == "log-log":
+        axes.set_yscale("log")
+    free = iter(range(len(figure.series) + 1))
+    for series in figure.series:
+        _draw_series(axes, series, _colour(series, free))
+    if figure.region:
+        _shade(axes, figure.region)
+    _plain_log_ticks(axes)
+    if figure.places:
+        letters = round(12 * width / len(figure.places))
+        axes.margins(x=0.5 / len(figure.places))
+        axes.set_xticks(list(figure.places), [textwrap.fill(name, max(6, letters)) for name in figure.places.values()])
+    elif axes.get_xscale() == "linear" and all(float(x).is_integer() for series in figure.series for x in series.x):
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+    axes.set(xlabel=figure.x, ylabel=figure.y)
+
+
+def _shade(axes: "Axes", region: tuple[float, float]) -> None:
+    """The region, within what the data show of the y axis and a little beyond."""
+    low, high = axes.get_ylim()
+    for end in region:
+        if math.isfinite(end):
+            low, high = min(low, end - 0.06 * (high - low)), max(high, end + 0.06 * (high - low))
+            axes.axhline(end, color=VERDICT_COLOURS["reproduced"], linewidth=0.9, linestyle=(0, (3, 2)))
+    inside = max(low, region[0]), min(high, region[1])
+    axes.axhspan(*inside, color=VERDICT_COLOURS["reproduced"], alpha=0.10, linewidth=0)
+    axes.set_ylim(low, high)
 
 
 def _colour(series: Series, free: Any) -> str:
@@ -146,6 +228,20 @@ def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
             "markeredgecolor": PAPER,
             "markeredgewidth": 0.6,
         },
+        "cross": {
+            "linestyle": "none",
+            "marker": "X",
+            "markersize": 7,
+            "markeredgecolor": PAPER,
+            "markeredgewidth": 0.5,
+        },
+        "ring": {
+            "linestyle": "none",
+            "marker": "o",
+            "markersize": 9,
+            "markerfacecolor": "none",
+            "markeredgewidth": 1.1,
+        },
     }
     if series.low is not None and series.high is not None:
         if series.mark in ("points", "star"):
@@ -157,11 +253,13 @@ def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
     axes.plot(series.x, series.y, color=colour, label=series.label or None, zorder=3, **styles[series.mark])
 
 
-def _legend(axes: "Axes", entries: int) -> None:
-    if entries > 5:  # beside the data, where it hides none
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.6)
-    else:
+def _legend(axes: "Axes", entries: int, narrow: bool) -> None:
+    if entries <= 5:
         axes.legend(loc="best", handlelength=1.6)
+    elif narrow:  # below the data, where it hides none
+        axes.figure.legend(loc="outside lower center", ncols=2, handlelength=1.6, columnspacing=1.2)
+    else:
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.6)
 
 
 def _plain_log_ticks(axes: "Axes") -> None:
@@ -175,26 +273,28 @@ def _plain_log_ticks(axes: "Axes") -> None:
             if low > 0 and math.log10(high / low) < 1.5:
                 steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high / low < 4 else (1, 2, 5)
                 axis.set_major_locator(LogLocator(subs=steps))
-                axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axis.set_major_formatter(FuncFormatter(lambda value, _: exact(value)))
 
 
-def forest(judgements: Sequence["Judgement"]) -> str:
-    """Claims as a forest plot, a panel each since units differ: effects, intervals, the region; controls in grey."""
+def forest(judgements: Mapping[str, "Judgement"], medium: Medium = "page") -> str:
+    """Named claims as a forest plot, a panel each since units differ: effects, intervals, region; controls in grey."""
     import matplotlib
-    from matplotlib.figure import Figure as Canvas
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    rows = [1 + len(one.controls) for one in judgements]
-    layout = ConstrainedLayoutEngine(hspace=0.09, h_pad=0.06)
+    columns = 2 if medium in ("wide", "slide") and len(judgements) > 2 else 1
+    tests = [1 + len(one.controls) for one in judgements.values()]
+    rows = [max(tests[start : start + columns]) for start in range(0, len(tests), columns)]
     with matplotlib.rc_context(_STYLE | {"axes.grid": False, "axes.spines.left": False}):
-        canvas = Canvas(figsize=(6.6, 0.30 * sum(rows) + 0.80 * len(rows) + 0.1), layout=layout)
-        panels = canvas.subplots(len(rows), 1, squeeze=False, height_ratios=[count + 0.6 for count in rows])[:, 0]
-        for axes, one in zip(panels, judgements, strict=True):
-            _forest_panel(axes, one)
-        return _saved(canvas, "svg", "forest").decode()
+        width = SIZES[medium][0] if columns == 1 else 7.4
+        canvas = _canvas(width, 0.30 * sum(rows) + 0.80 * len(rows) + 0.1, hspace=0.09, h_pad=0.06)
+        panels = canvas.subplots(len(rows), columns, squeeze=False, height_ratios=[count + 0.6 for count in rows])
+        for axes in panels.flat[len(judgements) :]:
+            axes.set_visible(False)
+        for axes, (name, one) in zip(panels.flat, judgements.items(), strict=False):
+            _forest_panel(axes, name, one)
+        return _saved(canvas, "svg", f"{medium} forest").decode()
 
 
-def _forest_panel(axes: "Axes", judgement: "Judgement") -> None:
+def _forest_panel(axes: "Axes", name: str, judgement: "Judgement") -> None:
     tests = (judgement.test, *judgement.controls)
     low, high = judgement.claim.region
     marks = [mark for test in tests for mark in _extent(test)] + [end for end in (low, high) if math.isfinite(end)]
@@ -219,7 +319,7 @@ def _forest_panel(axes: "Axes", judgement: "Judgement") -> None:
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(left, right), ylim=(len(tests) - 0.4, -0.6))
     versus = f" against {judgement.claim.others[0]}" if judgement.claim.others else ""
-    axes.set_title(f"{judgement.claim.measure}{versus}", fontsize=9, pad=5)
+    axes.set_title(f"{name}  {judgement.claim.measure.replace('_', ' ')}{versus}", fontsize=9, pad=5)
 
 
 def _extent(test: "Test") -> tuple[float, ...]:

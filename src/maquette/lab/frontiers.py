@@ -13,6 +13,7 @@ from scipy.interpolate import PchipInterpolator
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
 from maquette.lab.laws import Allocation, Counting, Frontier
+from maquette.lab.scaling import fit_law
 from maquette.lab.scaling_runs import PercentileInterval, Run
 
 Array = np.ndarray
@@ -20,6 +21,8 @@ Array = np.ndarray
 BUDGETS = 1_500
 """Budgets at which approach 1 reads the envelope, evenly spaced in log C (Hoffmann, section 3.1)."""
 
+NO_FRONTIER = 2.0
+"""Stands for the exponent where an approach finds none, so that it agrees with no other."""
 SAME_BUDGET = 0.05
 """Runs whose compute differs by less than this share form one isoFLOP profile."""
 
@@ -101,6 +104,17 @@ def fit_isoflop(
             f"({'; '.join(dropped) or 'no profiles'}): train more sizes at each budget."
         )
     return _frontier_fit(2, counting, *map(np.array, zip(*found, strict=True)), dropped=tuple(dropped), budgets=chosen)
+
+
+def exponents(runs: Sequence[Run]) -> dict[str, float]:
+    """The exponent of N_opt by Hoffmann's three approaches, and the largest difference between two."""
+    found = {"approach 3": fit_law(runs).law.a}
+    for name, fit in (("approach 1", fit_envelope), ("approach 2", fit_isoflop)):
+        try:
+            found[name] = fit(runs).a
+        except UserError:
+            found[name] = NO_FRONTIER
+    return found | {"disagreement": max(found.values()) - min(found.values())}
 
 
 def bootstrap_frontier(

@@ -1,12 +1,13 @@
 """Evidence as Markdown, for RESULTS.md."""
 
+from maquette.core.statistics import Interval
 from maquette.lab.evidence import Evidence
 from maquette.lab.report import summary
 from maquette.lab.verdicts import AS_CONTROL
 from maquette.lab.wording import exact, interval, number, region
 
 
-def results_section(evidence: Evidence, command: str) -> str:
+def results_section(evidence: Evidence, command: str, *, current: bool) -> str:
     """A study's claims with their evidence, what they cost, where they were run and how to run them again."""
     study, paper = evidence.study, evidence.study.paper
     record = min(evidence.records.values(), key=lambda record: record.started)
@@ -29,17 +30,16 @@ def results_section(evidence: Evidence, command: str) -> str:
             one.claim.text,
             region(*one.claim.region),
             number(one.test.effect),
-            interval(one.test.interval),
+            _with_confidence(one.test.interval),
             str(one.test.n),
             controls,
             f"**{one.verdict}**",
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    confidence = next((one.test.interval.confidence for one in evidence.judgements if one.test.interval), None)
-    if confidence:
+    if any(one.test.interval for one in evidence.judgements):
         lines += [
             "",
-            f"Intervals: {exact(round(100 * confidence, 2))} % per claim, which is 95 % over all claims and looks.",
+            "Each interval is what its verdict was read from: 95 % over all claims and looks (Holm, alpha spending).",
         ]
     machine = record.machine
     lines += [
@@ -47,7 +47,12 @@ def results_section(evidence: Evidence, command: str) -> str:
         f"- Cost: {summary(evidence)}",
         f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB; "
         + ", ".join(f"{name} {version}" for name, version in record.versions.items()),
-        f"- Commit: `{record.commit}`, {record.started[:10]}",
+        f"- Commit: `{record.commit}`, {record.started[:10]}; "
+        + ("**current**: today's code gives these records" if current else "**stale**: today's code has moved on"),
         f"- Again: `{command}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _with_confidence(found: Interval | None) -> str:
+    return f"{interval(found)} at {exact(round(100 * found.confidence, 2))} %" if found else interval(found)

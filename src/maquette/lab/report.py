@@ -1,19 +1,28 @@
-"""A study's report: one self-contained HTML page, made from records alone."""
+"""A study's report, made from records alone: what it says, for the page, the paper and the slides; and the page."""
 
-import statistics
-from collections.abc import Iterable, Mapping, Sequence
+import datetime
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
 from maquette.core.files import write_text
-from maquette.core.records import Cost, Record
-from maquette.lab import figures, wording
-from maquette.lab.claims import Measures
-from maquette.lab.evidence import Evidence, plain
-from maquette.lab.verdicts import AS_CONTROL
+from maquette.core.records import Record
+from maquette.lab import figures, sentences, tables
+from maquette.lab.bending_figures import effect_curve, search_history
+from maquette.lab.criticism import Criticism, Curve, curves_by_axis
+from maquette.lab.evidence import Evidence
+from maquette.lab.figures import Figure, Medium
+from maquette.lab.improvement import Improvement
+from maquette.lab.prose import Discussion, Node, check_references, parse, to_html, words
+from maquette.lab.sentences import Source, summary
+from maquette.lab.study import Study
+from maquette.lab.tables import Table
+
+__all__ = ["Section", "absent", "section", "summary", "write_page", "write_report"]
 
 THEME = {
     figures.INK: "var(--ink)",
@@ -23,163 +32,262 @@ THEME = {
 }
 
 
-def write_report(path: Path, pages: Sequence[tuple[Evidence, str]], heading: str = "") -> None:
-    """Write studies, each with the command that remakes it, as one page."""
-    title = heading or pages[0][0].study.question
-    html = (
-        _templates()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            heading=heading,
-            sections=[section(evidence, command) for evidence, command in pages],
-            as_control=AS_CONTROL,
-        )
-    )
-    write_text(path, html)
+@dataclass(frozen=True, kw_only=True)
+class Plate:
+    """A figure: its label to refer to, its words, how it is drawn, and whether it wants both columns of a paper."""
+
+    label: str
+    title: str
+    caption: str
+    alt: str
+    draw: Callable[[Medium], str]
+    wide: bool = False
 
 
-def section(evidence: Evidence, command: str) -> dict[str, Any]:
-    """What the page says of one study."""
-    study, scale = evidence.study, evidence.scale
-    records = sorted(evidence.records.values(), key=lambda record: record.started)
-    return {
-        "study": study,
-        "scale": scale,
-        "scale_name": evidence.scale_name,
-        "verdict": evidence.verdict,
-        "summary": summary(evidence),
-        "judgements": evidence.judgements,
-        "confidence": next((one.test.interval.confidence for one in evidence.judgements if one.test.interval), None),
-        "forest": _inline(figures.forest(evidence.judgements), "The claims' effects, with their controls")
-        if evidence.judgements
-        else "",
-        "figures": _figures(evidence),
-        "arms": _arms(evidence),
-        "derived": _derived(evidence),
-        "fixed": _fixed(evidence),
-        "predictions": _predictions(evidence),
-        "costs": _costs(evidence),
-        "total": evidence.cost,
-        "where": _where(records),
-        "command": command,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """A claim as it was made, before anything ran."""
+
+    name: str
+    text: str
+    paper: str
+    contested: str
 
 
-def summary(evidence: Evidence) -> str:
-    """One sentence on how much was run, at what cost."""
-    seeds, trials, cost = len(evidence.by_seed), len(evidence.records), evidence.cost
-    spent = f", {wording.number(cost.flops)} FLOPs" if cost.flops else ""
-    machine = next(iter(evidence.records.values())).machine
-    device = machine["gpu"] or f"{machine['cores']} CPU cores"
-    much = f"{trials} trials over {seeds} seed{'s' if seeds != 1 else ''}"
-    return f"{much}{spent}, {wording.duration(cost.wall_seconds)} of trials on {device}."
+@dataclass(frozen=True, kw_only=True)
+class Bending:
+    """One axis of the criticism: who objects, what each claim does along it, and the label of its plate."""
+
+    name: str
+    objection: str
+    headline: str
+    findings: Sequence[Node]
+    plate: str
 
 
-def _figures(evidence: Evidence) -> list[dict[str, Any]]:
-    if evidence.study.figures is None or not evidence.by_seed:
-        return []
-    drawn = evidence.study.figures(evidence.by_seed)
-    return [
-        {"svg": _inline(figures.draw(one), one.alt or f"{one.title}: {one.caption}"), "caption": one.caption}
-        for one in drawn
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """What a report says of one study. Prose is in nodes (`lab.prose`); `parts` are its headings by label, in order."""
 
+    study: Study
+    scale: str
+    verdict: str
+    summary: str
+    authors: Sequence[str]
+    date: datetime.date
+    aside: str
+    abstract: Sequence[Node]
+    introduction: Sequence[Node]
+    statements: Sequence[Statement]
+    method: Sequence[Node]
+    plan: Sequence[Node]
+    budget: Sequence[Node]
+    statistics: Sequence[Node]
+    results: Sequence[Node]
+    plates: Sequence[Plate]
+    tables: Sequence[Table]
+    criticised: Sequence[Node]
+    bendings: Sequence[Bending]
+    gained: str
+    improved: Sequence[Node]
+    discussion: Discussion | None
+    cost: Sequence[Node]
+    limits: Sequence[Node]
+    commands: Sequence[str]
+    where: Mapping[str, str]
+    sources: Sequence[Source]
+    parts: Mapping[str, str]
 
-def _inline(svg: str, alt: str) -> Markup:
-    """An SVG in the page's own colours, so that it follows light and dark; named for who cannot see it."""
-    for colour, variable in THEME.items():
-        svg = svg.replace(colour, variable)
-    return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(alt), 1))
-
-
-def _arms(evidence: Evidence) -> dict[str, Any]:
-    """A table of the arms: the fields in which they differ, and the measures."""
-    configs = {arm: plain(config) for arm, config in evidence.study.configs(evidence.scale).items()}
-    differ = [name for name, values in _values(configs.values()).items() if len(values) > 1]
-    seeds = {arm: [record.measures for (of, _), record in evidence.records.items() if of == arm] for arm in configs}
-    measures = _interesting(evidence, seeds)
-    rows = [
-        {
-            "arm": arm,
-            "fields": [_plainly(config[name]) if name in config else "" for name in differ],
-            "measures": [spread([one[name] for one in seeds[arm] if name in one]) for name in measures],
-            "n": len(seeds[arm]),
+    @property
+    def names(self) -> dict[str, str]:
+        """What to call each thing that can be referred to, by its label."""
+        return {
+            **{one.label: f"Figure {number}" for number, one in enumerate(self.plates, 1)},
+            **{one.label: f"Table {number}" for number, one in enumerate(self.tables, 1)},
+            **{label: f"Section {number}" for number, label in enumerate(self.parts, 1)},
+            **{one.label: f"[{number}]" for number, one in enumerate(self.sources, 1)},
         }
-        for arm, config in configs.items()
-    ]
-    return {"fields": differ, "measures": measures, "rows": rows}
 
 
-def _derived(evidence: Evidence) -> list[tuple[str, str, str]]:
-    """What `analyse` and `foretell` added: arm, measure, value."""
-    known = {arm for arm, _ in evidence.records}
-    extra: dict[str, list[Measures]] = {}
-    for trials in evidence.by_seed.values():
-        for arm, measures in trials.items():
-            if arm not in known:
-                extra.setdefault(arm, []).append(measures)
-    return [
-        (arm, name, spread([one[name] for one in found if name in one]))
-        for arm, found in extra.items()
-        for name in dict.fromkeys(name for one in found for name in one)
-    ]
+def section(
+    evidence: Evidence,
+    command: str,
+    criticism: Criticism | None = None,
+    improvement: Improvement | None = None,
+    *,
+    authors: Sequence[str] = (),
+    discussion: Discussion | None = None,
+) -> Section:
+    """All that a report says of one study; `command` remakes the records, a line a step.
 
-
-def _interesting(evidence: Evidence, seeds: Mapping[str, Sequence[Measures]], most: int = 6) -> list[str]:
-    """The measures that claims are about, then others as long as the table stays readable."""
-    there = list(dict.fromkeys(name for found in seeds.values() for one in found for name in one))
-    claimed = {claim.measure for claim in evidence.study.claims}
-    return sorted(there, key=lambda name: name not in claimed)[:most]
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation over seeds, a lone value as it is."""
-    if not values:
-        return "–"
-    mean = wording.number(statistics.fmean(values), 4)
-    return f"{mean} ± {wording.number(statistics.stdev(values), 2)}" if len(values) > 1 else mean
-
-
-def _fixed(evidence: Evidence) -> list[tuple[str, str]]:
-    """The fields in which the arms do not differ."""
-    values = _values(plain(config) for config in evidence.study.configs(evidence.scale).values())
-    return [(name, found[0]) for name, found in values.items() if len(found) == 1]
-
-
-def _values(configs: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Each field's distinct values, among the configs that have it."""
-    found: dict[str, list[str]] = {}
-    for config in configs:
-        for name, value in config.items():
-            values = found.setdefault(name, [])
-            if (text := _plainly(value)) not in values:
-                values.append(text)
+    Raises:
+        UserError: the discussion refers to what is not there.
+    """
+    study, records = evidence.study, sorted(evidence.records.values(), key=lambda record: record.started)
+    found = Section(
+        study=study,
+        scale=evidence.scale_name,
+        verdict=evidence.verdict,
+        summary=summary(evidence),
+        authors=authors,
+        date=datetime.date.fromisoformat(max(record.finished for record in records)[:10]),
+        aside=sentences.aside(evidence),
+        abstract=parse(sentences.abstract(evidence, criticism, improvement)),
+        introduction=parse(sentences.introduction(study)),
+        statements=_statements(study),
+        method=parse(sentences.method(study)),
+        plan=parse(sentences.planned(study)),
+        budget=parse(sentences.budget(study)),
+        statistics=parse(sentences.statistics(evidence)),
+        results=parse(sentences.results(evidence)),
+        plates=_plates(evidence, criticism, improvement),
+        tables=_tables(evidence, criticism, improvement),
+        criticised=parse(sentences.criticised(criticism)) if criticism else [],
+        bendings=_bendings(study, criticism) if criticism else [],
+        gained=sentences.gained(improvement) if improvement else "",
+        improved=parse(sentences.improved(improvement)) if improvement else [],
+        discussion=discussion,
+        cost=parse(sentences.cost(evidence, criticism, improvement)),
+        limits=parse(sentences.limits(evidence)),
+        commands=command.splitlines(),
+        where=_where(records),
+        sources=sentences.sources(evidence, improvement),
+        parts=_parts(criticism, improvement, discussion),
+    )
+    if discussion:
+        check_references(discussion, found.names)
     return found
 
 
-def _plainly(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_plainly, value))
-    return wording.exact(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+def absent(found: Section, name: str) -> list[str]:
+    """What the report could hold beside and does not, with the command that adds it."""
+    study, laptop = found.study, found.scale == "laptop"
+    sentences = []
+    if study.critique and laptop and not found.criticised:
+        sentences.append(f"It holds no criticism yet: maquette criticise {name}")
+    if study.improve and laptop and not found.improved:
+        sentences.append(f"It holds no improvement yet: maquette improve {name}")
+    if not found.discussion:
+        sentences.append("The discussion is its author's to add: --discussion my.md")
+    return sentences
 
 
-def _predictions(evidence: Evidence) -> list[dict[str, Any]]:
-    rows = []
-    for seed, said in sorted(evidence.predictions.items()):
-        begun = [
-            evidence.records[arm, seed].started for arm in evidence.study.foretold if (arm, seed) in evidence.records
-        ]
-        words = ", ".join(f"{name} {wording.number(value, 4)}" for name, value in said.measures.items())
-        rows.append({"seed": seed, "words": words, "made": said.made[:19], "begun": min(begun, default="–")[:19]})
-    return rows
+def _parts(
+    criticism: Criticism | None, improvement: Improvement | None, discussion: Discussion | None
+) -> dict[str, str]:
+    titles = {
+        "sec:introduction": "Introduction",
+        "sec:method": "Method",
+        "sec:results": "Results",
+        "sec:criticism": "Criticism" if criticism else "",
+        "sec:improvement": "Improvement" if improvement else "",
+        "sec:discussion": discussion.title if discussion else "",
+        "sec:cost": "Cost",
+        "sec:limits": "Limits of this scale",
+        "sec:again": "How to run it again",
+    }
+    return {label: title for label, title in titles.items() if title}
 
 
-def _costs(evidence: Evidence) -> list[tuple[str, int, Cost]]:
-    arms = dict.fromkeys(arm for arm, _ in evidence.records)
-    found = {arm: [record.cost for (of, _), record in evidence.records.items() if of == arm] for arm in arms}
-    order = [arm for arm in evidence.study.arms if arm in found]
-    return [(arm, len(found[arm]), sum(found[arm], Cost())) for arm in order]
+def _statements(study: Study) -> list[Statement]:
+    return [
+        Statement(name=f"C{number}", text=one.text, paper=one.paper, contested=one.contested or "")
+        for number, one in enumerate(study.claims, 1)
+    ]
+
+
+def _tables(evidence: Evidence, criticism: Criticism | None, improvement: Improvement | None) -> list[Table]:
+    more = {"criticism": criticism, "improvement": improvement}
+    found = [
+        *tables.arm_tables(evidence),
+        tables.claims_table(evidence) if evidence.judgements else None,
+        *tables.measure_tables(evidence),
+        tables.derived_table(evidence),
+        tables.foretold_table(evidence),
+        tables.gain_table(improvement),
+        tables.cost_table(evidence, {name: one.cost for name, one in more.items() if one}),
+    ]
+    return [one for one in found if one]
+
+
+def _plates(evidence: Evidence, criticism: Criticism | None, improvement: Improvement | None) -> list[Plate]:
+    """In the order in which a report shows them, the study's own picture first."""
+    drawn = evidence.study.figures(evidence.by_seed) if evidence.study.figures and evidence.by_seed else []
+    found = [_plate(one, f"fig:{one.slug}", wide=place == 0) for place, one in enumerate(drawn)]
+    if evidence.judgements:
+        found.insert(1, _forest(evidence))
+    if criticism:
+        found += [_bent(evidence.study, curves) for curves in _by_axis(criticism)]
+    if improvement and len(improvement.candidates) > 1:
+        found.append(_plate(search_history(improvement), "fig:search"))
+    return found
+
+
+def _plate(figure: Figure, label: str, wide: bool = False) -> Plate:
+    return Plate(
+        label=label,
+        title=figure.title,
+        caption=figure.caption,
+        alt=figure.alt or f"{figure.title}: {figure.caption}",
+        draw=lambda medium: figures.draw(figure, medium),
+        wide=wide,
+    )
+
+
+def _forest(evidence: Evidence) -> Plate:
+    named = {tables.claim_name(evidence.study, one.claim): one for one in evidence.judgements}
+    intervals = " with their intervals" if any(one.test.interval for one in evidence.judgements) else ""
+    return Plate(
+        label="fig:forest",
+        title="The claims",
+        caption=f"Effects{intervals}; green: where the claim holds. Controls, in grey, must fail: lie outside it.",
+        alt="The claims' effects, with their controls",
+        draw=lambda medium: figures.forest(named, medium),
+        wide=len(named) > 2,
+    )
+
+
+def _bent(study: Study, curves: Sequence[Curve]) -> Plate:
+    """One axis: the claims in panels; on a slide the first one alone."""
+    drawn = [effect_curve(curve, tables.claim_name(study, curve.claim)) for curve in curves]
+
+    def draw(medium: Medium) -> str:
+        if medium == "slide" or len(drawn) == 1:
+            return figures.draw(drawn[0], medium)
+        return figures.draw_panels(drawn, medium, columns=1 if medium == "column" else 2 if len(drawn) in (2, 4) else 3)
+
+    axis = curves[0].axis
+    return Plate(
+        label=_axis_label(axis.name),
+        title=f"Along {axis.name}",
+        caption="Each claim's effect with pointwise 95 % intervals; green: where the claim holds.",
+        alt=f"Effects of the claims along {axis.name}",
+        draw=draw,
+        wide=len(drawn) > 2,
+    )
+
+
+def _by_axis(criticism: Criticism) -> list[list[Curve]]:
+    """The curves that have places on them, by axis."""
+    found = [[curve for curve in curves if curve.readings] for _, curves in curves_by_axis(criticism)]
+    return [curves for curves in found if curves]
+
+
+def _bendings(study: Study, criticism: Criticism) -> list[Bending]:
+    return [
+        Bending(
+            name=curves[0].axis.name,
+            objection=curves[0].axis.objection,
+            headline=sentences.headline(study, curves[0]),
+            findings=parse(sentences.findings(study, curves)),
+            plate=_axis_label(curves[0].axis.name),
+        )
+        for curves in _by_axis(criticism)
+    ]
+
+
+def _axis_label(name: str) -> str:
+    return "fig:along-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def _where(records: Sequence[Record]) -> dict[str, str]:
@@ -193,18 +301,38 @@ def _where(records: Sequence[Record]) -> dict[str, str]:
         gpu = f", {here['gpu']}" if here["gpu"] else ""
         return f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']:.0f} GiB{gpu}, {here['system']}"
 
+    threads = each(str(record.threads) for record in records)
+    began = records[0].started.replace("T", " ")
+    ended = max(record.finished for record in records).replace("T", " ")
     return {
-        "machine": each(machine(record) for record in records),
-        "threads": each(str(record.threads) for record in records),
-        "versions": each(", ".join(f"{name} {it}" for name, it in record.versions.items()) for record in records),
-        "commit": each(record.commit for record in records),
-        "when": f"{records[0].started[:16]} to {max(record.finished for record in records)[:16]} UTC".replace("T", " "),
+        "Machine": f"{each(machine(record) for record in records)}; threads a trial: {threads}",
+        "Versions": each(", ".join(f"{name} {it}" for name, it in record.versions.items()) for record in records),
+        "Commit": each(record.commit for record in records),
+        "Run": f"{began[:16]} to {ended[:16]} (UTC)",
     }
 
 
-def _templates() -> jinja2.Environment:
+def write_report(path: Path, pages: Sequence[tuple[Evidence, str]], heading: str = "") -> None:
+    """Write studies, each with the command that remakes it, as one page."""
+    write_page(path, [section(evidence, command) for evidence, command in pages], heading)
+
+
+def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> None:
+    """Write sections as one self-contained HTML page."""
     loader = jinja2.PackageLoader("maquette.lab")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    names = ("number", "exact", "interval", "region", "duration")
-    environment.filters |= {name: getattr(wording, name) for name in names}
-    return environment
+    environment.filters |= {"prose": to_html, "words": _words}
+    template = environment.get_template("report.html.j2")
+    write_text(path, template.render(heading=heading, sections=sections, inline=_inline))
+
+
+def _words(text: str) -> Markup:
+    return to_html(words(text), {})
+
+
+def _inline(plate: Plate) -> Markup:
+    """An SVG in the page's own colours, so that it follows light and dark; named for who cannot see it."""
+    svg = plate.draw("page")
+    for colour, variable in THEME.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(plate.alt), 1))

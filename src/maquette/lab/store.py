@@ -13,24 +13,27 @@ from maquette.core.records import Prediction, Record, read_record, write_record
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """The folder of one scale; or, `shared`, of many bends of one, whose files bear their configs' fingerprints."""
+    """The folder of one scale; or, `shared`, of many bends of one, whose files bear their settings' fingerprints.
+
+    A trial's setting is all that sets it apart from other bends, in plain values: see `evidence.settings`.
+    """
 
     directory: Path
     study: str
     shared: bool = False
 
-    def trial_path(self, arm: str, seed: int, config: Mapping[str, Any]) -> Path:
-        """Where a trial's record lies; `config` in plain values."""
-        tag = f".{fingerprint(config, 8)}" if self.shared else ""
+    def trial_path(self, arm: str, seed: int, setting: Mapping[str, Any]) -> Path:
+        """Where a trial's record lies."""
+        tag = f".{fingerprint(setting, 8)}" if self.shared else ""
         return self.directory / "trials" / f"{arm}.{seed}{tag}.json"
 
-    def trial(self, arm: str, seed: int, config: Mapping[str, Any]) -> Record | None:
+    def trial(self, arm: str, seed: int, setting: Mapping[str, Any]) -> Record | None:
         """A trial's record, or None when there is none yet.
 
         Raises:
             UserError: the file was damaged, or is another trial's.
         """
-        path = self.trial_path(arm, seed, config)
+        path = self.trial_path(arm, seed, setting)
         if not path.exists():
             return None
         record = read_record(path, Record)
@@ -38,26 +41,26 @@ class Store:
             raise UserError(f"{path} records {record.study} {record.arm}, seed {record.seed}; delete it and run again.")
         return record
 
-    def seeds(self, arm: str, config: Mapping[str, Any]) -> Iterator[int]:
+    def seeds(self, arm: str, setting: Mapping[str, Any]) -> Iterator[int]:
         """The seeds of which an arm has a record."""
-        pattern = self.trial_path(glob.escape(arm), 0, config).name.removeprefix(glob.escape(arm) + ".0")
+        pattern = self.trial_path(glob.escape(arm), 0, setting).name.removeprefix(glob.escape(arm) + ".0")
         for path in sorted(self.directory.glob(f"trials/{glob.escape(arm)}.*{pattern}")):
             seed = path.name.removeprefix(f"{arm}.").removesuffix(pattern)
             if seed.isdecimal():
                 yield int(seed)
 
-    def write_trial(self, record: Record) -> None:
+    def write_trial(self, record: Record, setting: Mapping[str, Any]) -> None:
         """Write a trial's record."""
-        write_record(self.trial_path(record.arm, record.seed, record.config), record)
+        write_record(self.trial_path(record.arm, record.seed, setting), record)
 
-    def prediction_path(self, seed: int, configs: Mapping[str, Any]) -> Path:
-        """Where a seed's prediction lies; `configs` in plain values, by arm."""
-        tag = f".{fingerprint(configs, 8)}" if self.shared else ""
+    def prediction_path(self, seed: int, settings: Mapping[str, Any]) -> Path:
+        """Where a seed's prediction lies; `settings` by arm."""
+        tag = f".{fingerprint(settings, 8)}" if self.shared else ""
         return self.directory / "predictions" / f"{seed}{tag}.json"
 
-    def prediction(self, seed: int, configs: Mapping[str, Any]) -> Prediction | None:
+    def prediction(self, seed: int, settings: Mapping[str, Any]) -> Prediction | None:
         """A seed's prediction, or None when none was made."""
-        path = self.prediction_path(seed, configs)
+        path = self.prediction_path(seed, settings)
         return read_record(path, Prediction) if path.exists() else None
 
     def artifact_path(self, name: str, config: Mapping[str, Any]) -> Path:

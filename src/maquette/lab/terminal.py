@@ -1,9 +1,9 @@
 """What a terminal shows: progress while trials run (plain lines where it is none), the verdicts at the end."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich import box
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.table import Table
 from maquette.lab.evidence import Evidence
 from maquette.lab.verdicts import AS_CONTROL, Verdict
 from maquette.lab.wording import duration, interval, number, region
+
+if TYPE_CHECKING:
+    from maquette.lab.bending import Axis
+    from maquette.lab.criticism import Curve
 
 EVERY = 30.0
 """Seconds between two lines on one trial, where lines must do."""
@@ -127,4 +131,18 @@ def verdict_table(evidence: Evidence) -> Table:
             verdict = f"[{STYLES[one.verdict]}]{one.verdict}" if own and decides else AS_CONTROL[test.verdict]
             cells = (name, number(test.effect), *([interval(test.interval)] if decides else []), needed)
             table.add_row(*map(escape, cells), *([verdict] if decides else []), style="" if own else "dim")
+    return table
+
+
+def curve_table(axis: "Axis", curves: "Sequence[Curve]") -> Table:
+    """The claims along one axis: at each place the effect with its pointwise interval, and what it says."""
+    table = Table(title=f"{axis.name}: {axis.objection}", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table.add_column("claim", min_width=18)
+    for heading in (axis.name, "effect", "interval", ""):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in (axis.name, "effect") else "left")
+    for curve in curves:
+        for row, one in enumerate((curve.unbent, *curve.readings)):
+            place = f"as it stands: {one.label}" if not row and one.label != "as it stands" else str(one.label)
+            cells = ("" if row else curve.claim.text, place, number(one.interval.mean), interval(one.interval))
+            table.add_row(*map(escape, cells), f"[{STYLES.get(one.verdict, '')}]{one.verdict}")
     return table

@@ -108,10 +108,12 @@ def serve(channel: socket.socket, reference: str) -> None:
     jobs: queue.Queue[Job] = queue.Queue()
 
     def listen() -> None:
-        with channel.makefile(encoding="utf-8") as lines:
-            for line in lines:
-                jobs.put(Job(**json.loads(line)))
-        os._exit(0)
+        try:
+            with channel.makefile(encoding="utf-8") as lines:
+                for line in lines:
+                    jobs.put(Job(**json.loads(line)))
+        finally:  # also when the other side died in the middle of a line
+            os._exit(0)
 
     def emit(event: Event) -> None:
         channel.sendall(json.dumps(event).encode() + b"\n")

@@ -1,0 +1,80 @@
+"""The commands of whoever works on a study: plan it, criticise it, improve it, begin one."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from maquette.cli.arguments import RECORDS, Criticise, Improve, New, PlanStudy
+from maquette.core.devices import prepare_process
+
+
+def criticise(command: Criticise, reference: str, jobs: int) -> int:
+    """Bend the world until the claims break."""
+    prepare_process()
+    from maquette.lab import criticism
+    from maquette.lab.terminal import Display, curve_table
+
+    axes = tuple(name.strip() for name in command.axis.split(",")) if command.axis else ()
+    found = criticism.criticise(reference, Display(Console(stderr=True)), axes=axes, records=command.records, jobs=jobs)
+    if command.json:
+        print(json.dumps(criticism.as_json(found), indent=1, ensure_ascii=False))
+    else:
+        for axis, curves in criticism.curves_by_axis(found):
+            Console().print(curve_table(axis, curves))
+        print(f"pictures and all: maquette report {command.name} --scale laptop{elsewhere(command.records)}")
+    for failure in found.failures:
+        print(f"failed: {failure.arm}, seed {failure.seed}, {failure.config}\n    {failure.text}")
+    return 1 if found.failures else 0
+
+
+def improve(command: Improve, reference: str, jobs: int) -> int:
+    """Search, then judge."""
+    prepare_process()
+    from maquette.lab import improvement
+    from maquette.lab.terminal import Display
+
+    found = improvement.improve(
+        reference, Display(Console(stderr=True)), trials=command.trials, records=command.records, jobs=jobs
+    )
+    if command.json:
+        print(json.dumps(improvement.as_json(found), indent=1, ensure_ascii=False))
+    else:
+        print(improvement.in_words(found))
+        print(f"pictures and all: maquette report {command.name} --scale laptop{elsewhere(command.records)}")
+    return 0
+
+
+def plan_study(command: PlanStudy, reference: str, jobs: int) -> int:
+    """Run the pilot, print the plan."""
+    prepare_process()
+    from maquette.lab.pilot import run_pilot
+    from maquette.lab.terminal import Display
+    from maquette.lab.wording import duration, number
+
+    display = Display(Console(stderr=True))
+    pilot = run_pilot(reference, display, seeds=command.seeds, records=command.records, jobs=jobs)
+    table = Table("claim", "effect", "spread", "inside by", "seeds for 80 %", box=None)
+    for one in pilot.claims:
+        needed = str(one.seeds) if one.seeds else "more than 12" if one.beyond > 0 else "never"
+        table.add_row(one.claim.text, number(one.effect), number(one.spread), number(one.beyond), needed)
+    Console().print(table)
+    each = pilot.cost.wall_seconds / pilot.n
+    print(f"One seed takes {duration(each)} of trials. A spread from {pilot.n} seeds is itself uncertain.\n")
+    print(pilot.as_plan())
+    return 0
+
+
+def new(command: New) -> int:
+    """Write a scaffold."""
+    from maquette.lab.scaffold import write_scaffold
+
+    path = write_scaffold(command.name, command.out or Path())
+    print(f"{path}: a study that runs as it stands. Try: maquette run {path} --scale smoke")
+    return 0
+
+
+def elsewhere(records: Path) -> str:
+    """The option that names a folder of records which is not the usual one."""
+    return "" if records in RECORDS else f" --records {records}"
