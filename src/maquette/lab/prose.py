@@ -4,6 +4,7 @@ A node is a dict ready for JSON: its `kind` is markdown-it's name, `body` its no
 `@tab:claims` and `@sec:criticism` refer to what the report holds under these labels, `@ref:holm` to a source.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -47,9 +48,7 @@ class Discussion:
 
 def parse(markdown: str) -> list[Node]:
     """Markdown's blocks; raw HTML is text."""
-    reader = MarkdownIt("commonmark", {"html": False, "typographer": True}).enable(["replacements", "smartquotes"])
-    reader.inline.ruler.before("escape", "reference", _reference)
-    return _nodes(SyntaxTreeNode(reader.parse(markdown)))
+    return _nodes(SyntaxTreeNode(_reader().parse(markdown)))
 
 
 def literal(text: str) -> str:
@@ -149,6 +148,13 @@ def _html(node: Node, names: Mapping[str, str], anchor: str) -> Markup:
     if kind in _TAGS:
         return Markup("<{0}>{1}{2}</{0}>").format(_TAGS[kind], escape(node["text"]), body)
     return escape(node["text"]) + body
+
+
+@functools.cache
+def _reader() -> MarkdownIt:
+    reader = MarkdownIt("commonmark", {"html": False, "typographer": True}).enable(["replacements", "smartquotes"])
+    reader.inline.ruler.before("escape", "reference", _reference)
+    return reader
 
 
 def _reference(state: StateInline, silent: bool) -> bool:
