@@ -308,6 +308,14 @@ def test_a_lucky_candidate_is_found_out_by_the_judges(bent):
     assert found.verdict is not Verdict.REPRODUCED
 
 
+def test_who_judges_again_and_again_divides_the_error(bent):
+    bent.write()
+    first, second = (bent.do(improve, trials=trials) for trials in (4, 15))
+    assert first.best.number != second.best.number
+    assert first.interval.confidence == pytest.approx(0.95)
+    assert second.interval.confidence == pytest.approx(0.975)
+
+
 def test_lower_may_be_better(bent):
     found = bent.write(('direction="higher"', 'direction="lower"')).do(improve, trials=6)
     assert found.best.score == min(one.score for one in found.candidates)

@@ -27,7 +27,8 @@ BASE = "laptop"
 """The scale that is improved on."""
 NOTE = "tried.json"
 """The file of what was tried, in order, and why it failed; what else came of it is in the records."""
-CONFIDENCE = 0.95
+ERROR = 0.05
+"""The chance of a wrong verdict on the candidates that are judged, all calls together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,20 +145,24 @@ def _judged(
     best: Candidate,
     cost: dict[tuple[str, str], Cost],
 ) -> Improvement:
-    """The best candidate against the study as it stands, on the seeds of which both have all trials."""
-    tuned = before = None
-    if best.number:
-        judging = range(study.plan.first_seed, study.plan.first_seed + search.judges)
-        tuned, before = (
-            _read(study, candidate_scale(study, search, values), directory, judging, cost)
-            for values in (best.values, {})
-        )
+    """The best candidate against the study as it stands, on the seeds of which both have all trials.
+
+    Where earlier calls have put other candidates to the same seeds, the error is divided among all that were.
+    """
+    judging = range(study.plan.first_seed, study.plan.first_seed + search.judges)
+    seen = {
+        one.number: evidence
+        for one in candidates
+        if (evidence := _read(study, candidate_scale(study, search, one.values), directory, judging, cost))
+    }
+    tuned, before = (seen.get(best.number), seen.get(0)) if best.number else (None, None)
+    confidence = 1 - ERROR / max(1, len(seen.keys() - {0}))
     shared = [seed for seed in before.by_seed if seed in tuned.by_seed] if tuned and before else []
     base = tuple(_measure(before, seed, search) for seed in shared)
     improved = tuple(_measure(tuned, seed, search) for seed in shared)
     sign = 1 if search.direction == "higher" else -1
     gains = [sign * (new - old) for new, old in zip(improved, base, strict=True)]
-    interval = paired_interval(gains, CONFIDENCE) if len(gains) > 1 else None
+    interval = paired_interval(gains, confidence) if len(gains) > 1 else None
     return Improvement(
         search=search,
         candidates=tuple(candidates),
