@@ -150,7 +150,7 @@ PROBLEMS = [
 
 @pytest.mark.parametrize(("parts", "sentence"), PROBLEMS, ids=[sentence[:60] for _, sentence in PROBLEMS])
 def test_each_problem_is_told_in_its_sentence_and_told_alone(monkeypatch, parts, sentence):
-    with pytest.raises(ValueError, match="The study '") as refused:
+    with pytest.raises(UserError, match="The study '") as refused:
         dataclasses.replace(SOUND, **parts)
     assert str(refused.value) == f"The study {parts.get('name', 'bent')!r}: {sentence}"
     monkeypatch.setattr(type(SOUND), "__post_init__", lambda study: None)

@@ -246,7 +246,7 @@ def test_unknown_measure_and_arm_are_named():
 def test_a_study_that_cannot_be_is_refused(changes, sentence):
     study = make_study((BETTER,))
     scales = {name: changes.pop(name) for name in ("smoke", "tour", "laptop") if name in changes}
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(UserError, match=sentence):
         dataclasses.replace(study, scales=dataclasses.replace(study.scales, **scales), **changes)
 
 

@@ -116,7 +116,7 @@ def _campaign(study: Study, places: Places, pool: Pool, display: Display, name: 
     folder = places.scratch / name
     shutil.rmtree(folder, ignore_errors=True)
     here = replace(places, directory=folder / "records", scratch=folder, shared=False, also=None)
-    return Campaign(study, "smoke", study.scales.smoke, here, pool, display)
+    return Campaign(replace(study, picture=None), "smoke", study.scales.smoke, here, pool, display)
 
 
 def _smoke(campaign: Campaign) -> Evidence:

@@ -107,7 +107,7 @@ class Study:
     - `critique`: along which axes to bend the world; `improve`: what may be tuned.
 
     Raises:
-        ValueError: a claim without control, an unknown arm or field, a scale that cannot decide what it should.
+        UserError: a claim without control, an unknown arm or field, a scale that cannot decide what it should.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Study:
 
     def __post_init__(self) -> None:
         for problem in problems(self):
-            raise ValueError(f"The study {self.name!r}: {problem}")
+            raise UserError(f"The study {self.name!r}: {problem}")
 
     def scale(self, name: str) -> Scale:
         """A scale by name.

@@ -29,6 +29,15 @@ STYLES = {
 }
 
 
+AS_CHECK = {
+    Verdict.REPRODUCED: "holds",
+    Verdict.REFUTED: "does not hold",
+    Verdict.UNDECIDED: "undecided",
+    Verdict.NONE: "",
+}
+"""What a verdict means of a claim that must hold for another to be believed."""
+
+
 class Display:
     """Shows events of trials as they come; `label` is the trial's "arm, seed"."""
 
@@ -117,7 +126,7 @@ class Display:
 
 
 def verdict_table(evidence: Evidence) -> Table:
-    """Each claim with its effect, what it needs, its controls and its verdict."""
+    """Each claim with its effect, what it needs, its controls, its checks and its verdict."""
     decides = evidence.scale.verdict
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("claim", min_width=18)
@@ -131,18 +140,30 @@ def verdict_table(evidence: Evidence) -> Table:
             verdict = f"[{STYLES[one.verdict]}]{one.verdict}" if own and decides else AS_CONTROL[test.verdict]
             cells = (name, number(test.effect), *([interval(test.interval)] if decides else []), needed)
             table.add_row(*map(escape, cells), *([verdict] if decides else []), style="" if own else "dim")
+        for check in one.checks:
+            needed = region(*check.claim.region)
+            between = [interval(check.test.interval)] if decides else []
+            cells = (f"  check: {check.claim.text}", number(check.test.effect), *between, needed)
+            table.add_row(*map(escape, cells), *([AS_CHECK[check.verdict]] if decides else []), style="dim")
     return table
 
 
 def curve_table(axis: "Axis", curves: "Sequence[Curve]") -> Table:
     """The claims along one axis: at each place the effect with its pointwise interval, and what it says."""
-    table = Table(title=f"{axis.name}: {axis.objection}", title_justify="left", box=box.SIMPLE, pad_edge=False)
+    table = Table(
+        title=f"{axis.name}: {axis.objection}",
+        caption="* the study as it stands; intervals hold point by point, at 95 %",
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
     table.add_column("claim", min_width=18)
     for heading in (axis.name, "effect", "interval", ""):
         table.add_column(heading, no_wrap=True, justify="right" if heading in (axis.name, "effect") else "left")
     for curve in curves:
         for row, one in enumerate((curve.unbent, *curve.readings)):
-            place = f"as it stands: {one.label}" if not row and one.label != "as it stands" else str(one.label)
+            place = "*" if one.label == "as it stands" else str(one.label) if row else f"* {one.label}"
             cells = ("" if row else curve.claim.text, place, number(one.interval.mean), interval(one.interval))
             table.add_row(*map(escape, cells), f"[{STYLES.get(one.verdict, '')}]{one.verdict}")
     return table
