@@ -183,7 +183,7 @@ def test_the_abstract_answers(whole):
     said = plain_text(whole.abstract)
     assert "A small reproduction of Nobody et al. (2024) ref:paper. The paper reports: +1.0." in said
     assert "“A higher mean scores higher”, is reproduced at laptop scale, over 5 seeds: its effect is 1.02" in said
-    assert "Bent along noise and noise1, it breaks along each" in said
+    assert "Bent along noise and noise1, it ceases to be reproduced along each" in said
     assert "A search improves the score of high by 0.300 [0.250, 0.350]" in said
     assert "20 trials over 5 seeds" in said
 

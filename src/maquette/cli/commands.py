@@ -5,6 +5,7 @@ What is heavy is imported inside the command that needs it: help and `list` load
 
 import ast
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -170,7 +171,8 @@ def _report(command: Report) -> int:
     criticism, improvement = read_criticism(study, directory, axes), read_improvement(study, directory)
     commands = [f"maquette run {command.name} --scale {scale}"]
     if criticism:
-        commands.append(f"maquette criticise {command.name}" + (f" --axis '{','.join(axes)}'" if axes else ""))
+        bent = f" --axis {shlex.quote(','.join(axes))}" if axes else ""
+        commands.append(f"maquette criticise {command.name}{bent}")
     if improvement:
         commands.append(f"maquette improve {command.name} --trials {len(improvement.candidates) - 1}")
     elsewhere = "" if records == RECORDS[0] else f" --records {records}"

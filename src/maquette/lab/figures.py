@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.files import replacing
-from maquette.lab.wording import exact
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,7 +137,7 @@ def draw_panels(panels: Sequence[Figure], medium: Medium = "page", columns: int 
         for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
             bottom = place + columns >= len(panels)
             _paint(axes, replace(panel, x=panel.x if bottom else ""), SIZES[medium][0] / columns)
-            axes.set_title(panel.title, fontsize=9, pad=5)
+            axes.set_title(textwrap.fill(panel.title, 36), fontsize=9, pad=5)
         drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in canvas.axes]
         marks = {label: mark for pairs in drawn for mark, label in pairs}
         canvas.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks), handlelength=1.6)
@@ -266,6 +265,8 @@ def _plain_log_ticks(axes: "Axes") -> None:
     """On a log axis of less than a decade and a half, plain numbers in place of lone powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    from maquette.lab.wording import exact
+
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             low, high = sorted(axis.get_view_interval())
@@ -280,21 +281,21 @@ def forest(judgements: Mapping[str, "Judgement"], medium: Medium = "page") -> st
     """Named claims as a forest plot, a panel each since units differ: effects, intervals, region; controls in grey."""
     import matplotlib
 
-    columns = 2 if medium in ("wide", "slide") and len(judgements) > 2 else 1
+    columns = 1 if medium in ("page", "column") or len(judgements) < 3 else 2 if len(judgements) < 7 else 3
     tests = [1 + len(one.controls) for one in judgements.values()]
     rows = [max(tests[start : start + columns]) for start in range(0, len(tests), columns)]
     with matplotlib.rc_context(_STYLE | {"axes.grid": False, "axes.spines.left": False}):
-        width = SIZES[medium][0] if columns == 1 else 7.4
+        width = SIZES[medium][0] if columns == 1 else 3.7 * columns
         canvas = _canvas(width, 0.30 * sum(rows) + 0.80 * len(rows) + 0.1, hspace=0.09, h_pad=0.06)
         panels = canvas.subplots(len(rows), columns, squeeze=False, height_ratios=[count + 0.6 for count in rows])
         for axes in panels.flat[len(judgements) :]:
             axes.set_visible(False)
         for axes, (name, one) in zip(panels.flat, judgements.items(), strict=False):
-            _forest_panel(axes, name, one)
+            _forest_panel(axes, name, one, letters=(60, 32, 22)[columns - 1])
         return _saved(canvas, "svg", f"{medium} forest").decode()
 
 
-def _forest_panel(axes: "Axes", name: str, judgement: "Judgement") -> None:
+def _forest_panel(axes: "Axes", name: str, judgement: "Judgement", letters: int) -> None:
     tests = (judgement.test, *judgement.controls)
     low, high = judgement.claim.region
     marks = [mark for test in tests for mark in _extent(test)] + [end for end in (low, high) if math.isfinite(end)]
@@ -319,7 +320,8 @@ def _forest_panel(axes: "Axes", name: str, judgement: "Judgement") -> None:
     axes.tick_params(axis="y", length=0)
     axes.set(xlim=(left, right), ylim=(len(tests) - 0.4, -0.6))
     versus = f" against {judgement.claim.others[0]}" if judgement.claim.others else ""
-    axes.set_title(f"{name}  {judgement.claim.measure.replace('_', ' ')}{versus}", fontsize=9, pad=5)
+    title = f"{name}  {judgement.claim.measure.replace('_', ' ')}{versus}"
+    axes.set_title(textwrap.fill(title, letters), fontsize=9, pad=5)
 
 
 def _extent(test: "Test") -> tuple[float, ...]:

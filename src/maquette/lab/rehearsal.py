@@ -4,6 +4,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+
 from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.provenance import cores, source_hash
@@ -36,14 +38,15 @@ def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trac
         UserError: a trial fails, or measures something else the second time; a claim names what is not measured.
     """
     path = places.directory / "trace.json"
-    first = _campaign(study, places, pool, display, "rehearsal 1")
+    quiet = Display(Console(quiet=True))
+    first = _campaign(study, places, pool, quiet, "rehearsal 1")
     said = source_hash(study.foretell) if study.foretell else None
     key = fingerprint({"code": first.code, "configs": first.plain, "on": first.artifact_keys, "foretell": said})
     if path.exists() and (old := read_record(path, Trace)).key == key:
         _refuse_unanswerable(study, old)  # claims may have changed, which costs nothing to see
         return old
     display.say("rehearsing at smoke scale, twice")
-    one, two = (_smoke(campaign) for campaign in (first, _campaign(study, places, pool, display, "rehearsal 2")))
+    one, two = (_smoke(campaign) for campaign in (first, _campaign(study, places, pool, quiet, "rehearsal 2")))
     _refuse_impure(study, one, two)
     new = _trace(study, key, one)
     _refuse_unanswerable(study, new)

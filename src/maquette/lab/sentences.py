@@ -127,9 +127,9 @@ def _broken(criticism: Criticism, study: Study) -> list[str]:
     broken = [literal(curve.axis.name) for curve in curves if curve.breaks_at]
     bent = f"Bent along {listed([literal(curve.axis.name) for curve in curves])}"
     if not broken:
-        return [f"{bent}, it holds everywhere (@sec:criticism)."]
+        return [f"{bent}, it is reproduced everywhere (@sec:criticism)."]
     where = "" if len(curves) == 1 else " along each" if len(broken) == len(curves) else f" along {listed(broken)}"
-    return [f"{bent}, it breaks{where} (@sec:criticism)."]
+    return [f"{bent}, it ceases to be reproduced{where} (@sec:criticism)."]
 
 
 def _gained(found: Improvement) -> list[str]:
