@@ -1,0 +1,186 @@
+"""The state of the world: things, what stands around them, and where everything is at each instant of a clip.
+
+Lengths are in widths of the frame, x to the right and y up (on the table top: away from the viewer), both from 0 to 1;
+angles are counterclockwise in radians, times in seconds.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from maquette.worlds.scene.geometry import reach
+from maquette.worlds.scene.vocabulary import RADIUS, Colour, Law, Material, Shape, Size, View
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thing:
+    """What does not change about something that moves."""
+
+    shape: Shape
+    colour: Colour
+    size: Size = "medium"
+    material: Material = "rubber"
+
+    @property
+    def radius(self) -> float:
+        """The size as a length."""
+        return RADIUS[self.size]
+
+    @property
+    def reach(self) -> float:
+        """The largest distance of its outline from its centre."""
+        return self.radius * reach(self.shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """Solid below `height`; in the side view."""
+
+    height: float = 0.1
+    friction: float = 1.0
+    """Multiplied by that of the thing on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ramp:
+    """Solid below the line from `start` to `end`, down to the ground."""
+
+    start: Point
+    end: Point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Water:
+    """Fills the frame from the ground up to `level`."""
+
+    level: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """An opaque panel in front of everything, from the ground to `top`."""
+
+    left: float
+    right: float
+    top: float = 0.7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pendulum:
+    """A rod from `pivot` to the centre of the thing number `bob`."""
+
+    pivot: Point
+    bob: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """A coloured square painted on the table top."""
+
+    colour: Colour
+    centre: Point
+    half: float = 0.14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawer:
+    """A drawer in the table's far edge, pulled towards the viewer by its handle."""
+
+    centre: float
+    """x of its middle."""
+    half: float = 0.16
+    travel: float = 0.2
+    """How far it can be pulled out."""
+    opening: float = 0.0
+    """How far it is, at the start of a clip."""
+
+
+Scenery = Ground | Ramp | Water | Screen | Pendulum | Zone | Drawer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """What acts on the table top, as points: a pusher's or gripper's centre, or an arm's joints from base to tip."""
+
+    embodiment: Literal["pusher", "gripper", "arm"]
+    joints: tuple[Point, ...]
+    grip: float = 1.0
+    """1 is open, 0 is closed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """The world at one instant."""
+
+    view: View
+    things: tuple[Thing, ...]
+    position: Float[np.ndarray, "things 2"]
+    angle: Float[np.ndarray, " things"]
+    velocity: Float[np.ndarray, "things 2"]
+    spin: Float[np.ndarray, " things"]
+    scenery: tuple[Scenery, ...] = ()
+    robot: Robot | None = None
+    held: int | None = None
+    """The thing that the robot holds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contact:
+    """Two things that began to touch, or a thing and something that does not move."""
+
+    frame: int
+    thing: int
+    other: int | None
+    """None for the ground, a ramp or a wall."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A scene at every frame."""
+
+    view: View
+    things: tuple[Thing, ...]
+    position: Float[np.ndarray, "frames things 2"]
+    angle: Float[np.ndarray, "frames things"]
+    velocity: Float[np.ndarray, "frames things 2"]
+    spin: Float[np.ndarray, "frames things"]
+    fps: float
+    scenery: tuple[Scenery, ...] = ()
+    law: Law | None = None
+    """What it was made to show; None where it shows a task."""
+    gravity: float = 0.0
+    contacts: tuple[Contact, ...] = ()
+    robots: tuple[Robot, ...] = ()
+    """One a frame, or none."""
+    openings: Float[np.ndarray, " frames"] = field(default_factory=lambda: np.zeros(0))
+    """How far the drawer is open, or empty."""
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    def scene(self, frame: int) -> Scene:
+        """The world at one frame."""
+        scenery = tuple(
+            replace(part, opening=float(self.openings[frame]))
+            if isinstance(part, Drawer) and len(self.openings)
+            else part
+            for part in self.scenery
+        )
+        return Scene(
+            view=self.view,
+            things=self.things,
+            position=self.position[frame],
+            angle=self.angle[frame],
+            velocity=self.velocity[frame],
+            spin=self.spin[frame],
+            scenery=scenery,
+            robot=self.robots[frame] if self.robots else None,
+        )
+
+    def of(self, kind: type[Scenery]) -> list[Scenery]:
+        """The parts of the scenery of one kind."""
+        return [part for part in self.scenery if isinstance(part, kind)]
