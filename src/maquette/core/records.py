@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -66,6 +67,12 @@ class Prediction:
     def digest(self) -> str:
         """Fingerprint of what was said and of the trials it was said from."""
         return fingerprint({"seed": self.seed, "basis": self.basis, "measures": self.measures})
+
+    def says_the_same_as(self, other: "Prediction") -> bool:
+        """Whether both are from the same trials and agree to 1e-6: a fit ends where the machine's rounding lets it."""
+        return (self.basis, self.measures.keys()) == (other.basis, other.measures.keys()) and all(
+            math.isclose(value, other.measures[name], rel_tol=1e-6) for name, value in self.measures.items()
+        )
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:

@@ -276,8 +276,8 @@ class Campaign:
                 measures=checked(self.study.foretell(trials)),
                 made=now(),
             )
-            if old is not None and old.digest == new.digest:  # the same words, said when they were said
-                new = dataclasses.replace(new, made=old.made)
+            if old is not None and old.says_the_same_as(new):  # said when they were said
+                new = dataclasses.replace(old, key=key)
             write_record(self.store.prediction_path(seed, self.settings), new)
             old = new
         self.predictions[seed] = old
