@@ -215,6 +215,15 @@ def test_a_search_finds_the_vertex_and_fresh_seeds_confirm_it(bent):
     assert read_improvement(bent.load(), bent.directory / "laptop") == found
 
 
+def test_a_damaged_note_of_a_search_is_named(bent):
+    bent.do(improve, trials=1)
+    note = bent.directory / "laptop" / "improve" / "tried.json"
+    note.write_text(note.read_text().replace('"why"', '"what"'))
+    with pytest.raises(UserError, match=r"tried\.json is not a whole note of a search"):
+        read_improvement(bent.load(), bent.directory / "laptop")
+    bent.do(improve, trials=1)  # it is written anew; the trials are kept
+
+
 def test_search_and_judging_share_no_seed(bent):
     found = bent.do(improve, trials=6)
     records = bent.trials("laptop/improve").values()

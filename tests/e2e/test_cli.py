@@ -92,6 +92,18 @@ def test_bad_input_is_one_sentence_and_exit_code_2(maquette, tmp_path, line, sen
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    """As in `maquette list --json | head -1`: the reading end is closed before anything is written."""
+    read, write = os.pipe()
+    os.close(read)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [MAQUETTE, "list", "--json"], cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, env=buffered
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_a_folder_that_cannot_be_written(maquette, tmp_path):
     (tmp_path / "file").write_text("")
     done = maquette("run toy_study.py --scale smoke --records file")

@@ -53,6 +53,12 @@ def test_a_second_one_leaves_the_first_as_it_is(maquette, tmp_path):
     assert (tmp_path / "my_paper.py").read_text() == "an afternoon's work"
 
 
+def test_the_package_s_own_studies_are_not_begun_again(tmp_path):
+    with pytest.raises(UserError, match="one of Maquette's own studies"):
+        commands.run(["new", "scaling-laws", "--out", str(tmp_path / "folder")])
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", ["my paper", "2nd-paper", "a/b", "", "__main__", "class", "torch", "statistics"])
 def test_a_name_that_no_study_can_bear_is_refused(tmp_path, name):
     with pytest.raises(UserError, match=re.escape(repr(name))):

@@ -5,6 +5,7 @@ What is heavy is imported inside the command that needs it: help and `list` load
 
 import ast
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -45,10 +46,15 @@ SCALES = ("laptop", "gpu", "tour", "smoke")
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 trials failed, 2 bad input, 130 stopped by Ctrl-C."""
     try:
-        sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as error:
         print(f"maquette: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # whoever read the output has seen enough; leave Python nothing to flush at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except KeyboardInterrupt:
         print("\nStopped. What was finished is kept; the same command goes on from here.", file=sys.stderr)
         sys.exit(130)
@@ -63,7 +69,9 @@ def run(arguments: Sequence[str]) -> int:
     on_a_study = {Criticise: research.criticise, Improve: research.improve, PlanStudy: research.plan_study}
     if type(command) in on_a_study:
         return on_a_study[type(command)](command, _reference(command.name), _jobs(command.jobs))
-    others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan, New: research.new}
+    if isinstance(command, New):
+        return research.new(command, taken=_studies())
+    others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}
     return others[type(command)](command)
 
 
@@ -298,6 +306,7 @@ def _train(command: Train) -> int:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             world=world,
         )
+        bar.update(task, completed=train.steps)  # also where it was finished before
     if world.leads:
         print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in trained.final.items()))
         print(f"checkpoint folder: {out}")

@@ -1,6 +1,7 @@
 """The commands of whoever works on a study: plan it, criticise it, improve it, begin one."""
 
 import json
+from collections.abc import Container
 from pathlib import Path
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.table import Table
 
 from maquette.cli.arguments import RECORDS, Criticise, Improve, New, PlanStudy
 from maquette.core.devices import prepare_process
+from maquette.core.errors import UserError
 
 
 def criticise(command: Criticise, reference: str, jobs: int) -> int:
@@ -66,10 +68,12 @@ def plan_study(command: PlanStudy, reference: str, jobs: int) -> int:
     return 0
 
 
-def new(command: New) -> int:
-    """Write a scaffold."""
+def new(command: New, taken: Container[str]) -> int:
+    """Write a scaffold; the names `taken` are those of studies whose records its own would lie among."""
     from maquette.lab.scaffold import write_scaffold
 
+    if command.name.replace("-", "_") in taken:
+        raise UserError(f"{command.name} is one of Maquette's own studies; choose another name, such as my-paper.")
     path = write_scaffold(command.name, command.out or Path())
     print(f"{path}: a study that runs as it stands. Try: maquette run {path} --scale smoke")
     return 0

@@ -71,7 +71,7 @@ def search_history(found: Improvement) -> Figure:
         last = max([1, *numbers])
         series.append(Series(x=[1, last], y=[base.score] * 2, mark="dashed", muted=True, label="as it stands"))
     refused = sum(one.score is None for one in found.candidates)
-    dear = f" {refused} that cost more than {exact(search.dearer)} times the study are not shown." if refused else ""
+    dear = f" Not shown: {refused} that failed or cost over {exact(search.dearer)} times the study." if refused else ""
     return Figure(
         title="The search",
         x="candidate",

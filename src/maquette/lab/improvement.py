@@ -124,7 +124,7 @@ def read_improvement(study: Study, directory: Path) -> Improvement | None:
         return None
     candidates: list[Candidate] = []
     cost: dict[tuple[str, str], Cost] = {}
-    for noted in read_json(note)["candidates"]:
+    for noted in _noted(note):
         scale = candidate_scale(study, search, noted["values"], search.changes)
         evidence = _read(study, scale, directory, _search_seeds(search), cost)
         if evidence and len(evidence.by_seed) == search.seeds:
@@ -135,6 +135,13 @@ def read_improvement(study: Study, directory: Path) -> Improvement | None:
             return None
     best = _best(search, candidates)
     return _judged(study, search, directory, candidates, best, cost)
+
+
+def _noted(note: Path) -> list[dict[str, Any]]:
+    candidates = read_json(note).get("candidates", [])
+    if not all(isinstance(one, dict) and {"values", "why"} <= one.keys() for one in candidates):
+        raise UserError(f"{note} is not a whole note of a search; delete it and improve again, which keeps its trials.")
+    return candidates
 
 
 def _judged(

@@ -8,7 +8,6 @@ from maquette.core.statistics.intervals import (
     Interval,
     bootstrap_interval,
     paired_interval,
-    t_interval,
     wilson_interval,
 )
 from maquette.core.statistics.power import detectable, power, seeds_needed
@@ -29,6 +28,5 @@ __all__ = [
     "planned_looks",
     "power",
     "seeds_needed",
-    "t_interval",
     "wilson_interval",
 ]

@@ -44,10 +44,6 @@ def paired_interval(values: Sequence[float], confidence: float) -> Interval:
     return Interval(mean=mean, low=mean - half, high=mean + half, confidence=confidence, n=len(sample))
 
 
-t_interval = paired_interval
-"""The same by its method's name."""
-
-
 def bootstrap_interval(values: Sequence[float], confidence: float, *, seed: int = 0) -> Interval:
     """Efron's BCa bootstrap interval for the mean of many values, the items of a test set say.
 
