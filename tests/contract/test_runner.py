@@ -16,7 +16,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
 from maquette.core.records import Prediction, Record, read_record
 from maquette.lab.evidence import read_evidence
-from maquette.lab.report import write_report
+from maquette.lab.report.page import write_report
 from maquette.lab.runner import run_study
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display

@@ -162,10 +162,11 @@ def _report(command: Report) -> int:
     from maquette.lab.criticism import read_criticism
     from maquette.lab.evidence import read_evidence
     from maquette.lab.improvement import read_improvement
-    from maquette.lab.prose import read_discussion
-    from maquette.lab.report import absent, section, write_page
+    from maquette.lab.report.contents import absent, section
+    from maquette.lab.report.page import write_page
+    from maquette.lab.report.prose import read_discussion
+    from maquette.lab.report.typeset import write_paper, write_slides
     from maquette.lab.study import load_study
-    from maquette.lab.typeset import write_paper, write_slides
 
     study = load_study(_reference(command.name))
     kinds = {"report.pdf": command.pdf, "slides.pdf": command.slides}
@@ -241,7 +242,7 @@ def _split(option: str, values: Sequence[str]) -> tuple[str, ...]:
 def _tour(command: Tour) -> int:
     jobs, allocator = _jobs(command.jobs), prepare_process()
     from maquette.core.provenance import cores
-    from maquette.lab.report import write_report
+    from maquette.lab.report.page import write_report
     from maquette.lab.runner import run_study
     from maquette.lab.terminal import Display, verdict_table
     from maquette.studies import SYSTEMS

@@ -5,18 +5,19 @@ import dataclasses
 import shutil
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import fingerprint, sole_writer
-from maquette.core.provenance import commit, source_hash
+from maquette.core.files import sole_writer
+from maquette.core.provenance import commit
 from maquette.core.records import Cost, Prediction, Record, now, write_record
-from maquette.lab.artifacts import artifact_key, artifact_record
+from maquette.lab.artifacts import artifact_record
 from maquette.lab.evidence import Evidence, plain, settings
 from maquette.lab.figures import write_picture
+from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
 from maquette.lab.pool import InProcess, Pool, Workers
 from maquette.lab.run import SPENT
 from maquette.lab.scales import Scale
@@ -83,46 +84,6 @@ def workshop(study: Study, reference: str, jobs: int, places: Places, display: D
     pool = InProcess(study) if jobs == 1 else Workers(reference, jobs, places.scratch / "logs")
     with sole_writer(places.directory), sole_writer(places.scratch), contextlib.closing(pool), display:
         yield pool
-
-
-def code_of(study: Study) -> str:
-    """The hash of all code that the study's trials run."""
-    return source_hash(study.trial, *{type(config) for arm, config in study.arms.items() if arm not in study.again})
-
-
-def artifact_keys(study: Study, scale: Scale) -> dict[str, str]:
-    """What each of the study's artifacts is addressed by at a scale."""
-    keys: dict[str, str] = {}
-    for name, artifact in study.artifacts.items():
-        config = study.artifact_config(name, scale.changes)
-        keys[name] = artifact_key(artifact, config, plain(config), {need: keys[need] for need in artifact.needs})
-    return keys
-
-
-def prediction_key(study: Study, basis: Mapping[str, str]) -> str:
-    """The fingerprint of all that a prediction depends on; `basis` are the keys of the trials it is made from."""
-    assert study.foretell is not None
-    return fingerprint({"basis": basis, "code": source_hash(study.foretell)})
-
-
-def trial_key(
-    study: Study,
-    code: str,
-    arm: str,
-    seed: int,
-    config: Mapping[str, Any],
-    said: str | None,
-    stands_on: Mapping[str, str],
-) -> str:
-    """The fingerprint of all that a trial's measures depend on; `said` is a prediction's digest."""
-    content = {
-        "study": study.name,
-        "config": config,
-        "seed": study.seed_of(arm, seed),
-        "code": code,
-        "prediction": said,
-    }
-    return fingerprint(content | ({"artifacts": stands_on} if stands_on else {}))
 
 
 @dataclass

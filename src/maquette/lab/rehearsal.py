@@ -10,19 +10,10 @@ from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.provenance import cores, source_hash
 from maquette.core.records import Trace, read_record, write_record
-from maquette.lab.campaign import (
-    SCRATCH,
-    Campaign,
-    Places,
-    artifact_keys,
-    code_of,
-    places_for,
-    prediction_key,
-    trial_key,
-    workshop,
-)
+from maquette.lab.campaign import SCRATCH, Campaign, Places, places_for, workshop
 from maquette.lab.claims import Trials
 from maquette.lab.evidence import Evidence, plain, with_derived
+from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
 from maquette.lab.pool import Pool
 from maquette.lab.study import Study
 from maquette.lab.terminal import Display

@@ -2,7 +2,7 @@
 
 from maquette.core.statistics import Interval
 from maquette.lab.evidence import Evidence
-from maquette.lab.report import summary
+from maquette.lab.report.sentences import summary
 from maquette.lab.verdicts import AS_CONTROL
 from maquette.lab.wording import exact, interval, number, region
 

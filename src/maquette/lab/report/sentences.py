@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from maquette.core.statistics import Interval
 from maquette.lab import wording
-from maquette.lab.bending_figures import spelt
 from maquette.lab.criticism import Criticism, Curve
 from maquette.lab.evidence import Evidence
 from maquette.lab.improvement import Improvement
 from maquette.lab.improvement import in_words as improvement_in_words
-from maquette.lab.prose import literal
+from maquette.lab.report.bending_figures import spelt
+from maquette.lab.report.prose import literal
+from maquette.lab.report.tables import claim_name
 from maquette.lab.study import Study
-from maquette.lab.tables import claim_name
 from maquette.lab.verdicts import Verdict
 
 

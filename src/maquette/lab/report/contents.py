@@ -1,35 +1,22 @@
-"""A study's report, made from records alone: what it says, for the page, the paper and the slides; and the page."""
+"""What a report says of a study, for the page, the paper and the slides alike."""
 
 import datetime
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import jinja2
-from markupsafe import Markup
-
-from maquette.core.files import write_text
 from maquette.core.records import Record
-from maquette.lab import figures, sentences, tables
-from maquette.lab.bending_figures import effect_curve, search_history
+from maquette.lab import figures
 from maquette.lab.criticism import Criticism, Curve, curves_by_axis
 from maquette.lab.evidence import Evidence
 from maquette.lab.figures import Figure, Medium
 from maquette.lab.improvement import Improvement
-from maquette.lab.prose import Discussion, Node, check_references, parse, to_html, words
-from maquette.lab.sentences import Source, summary
+from maquette.lab.report import sentences, tables
+from maquette.lab.report.bending_figures import effect_curve, search_history
+from maquette.lab.report.prose import Discussion, Node, check_references, parse
+from maquette.lab.report.sentences import Source, summary
+from maquette.lab.report.tables import Table
 from maquette.lab.study import Study
-from maquette.lab.tables import Table
-
-__all__ = ["Section", "absent", "section", "summary", "write_page", "write_report"]
-
-THEME = {
-    figures.INK: "var(--ink)",
-    figures.MUTED: "var(--muted)",
-    figures.GRID: "var(--rule)",
-    figures.PAPER: "var(--page)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,29 +297,3 @@ def _where(records: Sequence[Record]) -> dict[str, str]:
         "Commit": each(record.commit for record in records),
         "Run": f"{began[:16]} to {ended[:16]} (UTC)",
     }
-
-
-def write_report(path: Path, pages: Sequence[tuple[Evidence, str]], heading: str = "") -> None:
-    """Write studies, each with the command that remakes it, as one page."""
-    write_page(path, [section(evidence, command) for evidence, command in pages], heading)
-
-
-def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> None:
-    """Write sections as one self-contained HTML page."""
-    loader = jinja2.PackageLoader("maquette.lab")
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"prose": to_html, "words": _words}
-    template = environment.get_template("report.html.j2")
-    write_text(path, template.render(heading=heading, sections=sections, inline=_inline))
-
-
-def _words(text: str) -> Markup:
-    return to_html(words(text), {})
-
-
-def _inline(plate: Plate) -> Markup:
-    """An SVG in the page's own colours, so that it follows light and dark; named for who cannot see it."""
-    svg = plate.draw("page")
-    for colour, variable in THEME.items():
-        svg = svg.replace(colour, variable)
-    return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(plate.alt), 1))

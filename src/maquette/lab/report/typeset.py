@@ -12,10 +12,10 @@ import typst
 
 from maquette.core.files import replacing
 from maquette.lab.figures import Medium
-from maquette.lab.prose import words
-from maquette.lab.report import Plate, Section
-from maquette.lab.slides import Slide, choose
-from maquette.lab.tables import Table
+from maquette.lab.report.contents import Plate, Section
+from maquette.lab.report.prose import words
+from maquette.lab.report.slides import Slide, choose
+from maquette.lab.report.tables import Table
 
 
 def write_paper(path: Path, section: Section) -> None:
@@ -33,7 +33,9 @@ def _write(path: Path, template: str, section: Section, document: Mapping[str, A
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for file in (template, "parts.typ"):
-            (folder / file).write_bytes((importlib.resources.files("maquette.lab") / "templates" / file).read_bytes())
+            (folder / file).write_bytes(
+                (importlib.resources.files("maquette.lab.report") / "templates" / file).read_bytes()
+            )
         for number, (plate, medium) in enumerate(zip(section.plates, media, strict=True), 1):
             (folder / f"figure-{number}.svg").write_text(plate.draw(medium), encoding="utf-8")
         (folder / "report.json").write_text(json.dumps(document), encoding="utf-8")

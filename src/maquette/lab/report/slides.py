@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from maquette.lab.prose import Node, points, words
-from maquette.lab.report import Section
-from maquette.lab.tables import Row, Table
+from maquette.lab.report.contents import Section
+from maquette.lab.report.prose import Node, points, words
+from maquette.lab.report.tables import Row, Table
 from maquette.lab.verdicts import Verdict
 
 MOST = 15

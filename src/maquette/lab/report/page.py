@@ -1,0 +1,46 @@
+"""The report as one self-contained HTML page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from maquette.core.files import write_text
+from maquette.lab import figures
+from maquette.lab.evidence import Evidence
+from maquette.lab.report.contents import Plate, Section, section
+from maquette.lab.report.prose import to_html, words
+
+THEME = {
+    figures.INK: "var(--ink)",
+    figures.MUTED: "var(--muted)",
+    figures.GRID: "var(--rule)",
+    figures.PAPER: "var(--page)",
+}
+
+
+def write_report(path: Path, pages: Sequence[tuple[Evidence, str]], heading: str = "") -> None:
+    """Write studies, each with the command that remakes it, as one page."""
+    write_page(path, [section(evidence, command) for evidence, command in pages], heading)
+
+
+def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> None:
+    """Write sections as one self-contained HTML page."""
+    loader = jinja2.PackageLoader("maquette.lab.report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"prose": to_html, "words": _words}
+    template = environment.get_template("report.html.j2")
+    write_text(path, template.render(heading=heading, sections=sections, inline=_inline))
+
+
+def _words(text: str) -> Markup:
+    return to_html(words(text), {})
+
+
+def _inline(plate: Plate) -> Markup:
+    """An SVG in the page's own colours, so that it follows light and dark; named for who cannot see it."""
+    svg = plate.draw("page")
+    for colour, variable in THEME.items():
+        svg = svg.replace(colour, variable)
+    return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(plate.alt), 1))
