@@ -10,8 +10,8 @@ from rich.console import Console
 
 from maquette.core.files import write_text
 from maquette.lab.evidence import Evidence, read_evidence
-from maquette.lab.markdown import results_section
 from maquette.lab.rehearsal import is_current
+from maquette.lab.report.markdown import results_section
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 from maquette.studies import SYSTEMS, System
