@@ -9,9 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from maquette.core.files import write_text
+from maquette.lab.criticism import read_criticism
 from maquette.lab.evidence import Evidence, read_evidence
+from maquette.lab.improvement import read_improvement
 from maquette.lab.rehearsal import is_current
-from maquette.lab.report.markdown import results_section
+from maquette.lab.report.markdown import criticism_line, improvement_line, results_section
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 from maquette.studies import SYSTEMS, System
@@ -42,19 +44,27 @@ def committed() -> dict[str, Evidence]:
 
 def results(evidence: dict[str, Evidence]) -> str:
     """The text of RESULTS.md."""
-    sections = [
-        results_section(
-            one, f"maquette run {name} --scale {one.scale_name} --records results", current=current(name, one)
-        )
-        for name, one in evidence.items()
-    ]
+    sections = [section(name, one) for name, one in evidence.items()]
     return "\n".join([PREAMBLE, *(sections or ["No study has a committed record yet.\n"])])
 
 
-def current(name: str, evidence: Evidence) -> bool:
-    """Whether today's code still gives a study's records."""
-    reference = f"maquette.studies.{evidence.study.family}.{name}"
-    directory = ROOT / "results" / name / evidence.scale_name
+def section(name: str, evidence: Evidence) -> str:
+    """One study: its verdicts, its criticism and its improvement, each with whether today's code still gives it."""
+    study, directory = evidence.study, ROOT / "results" / name / evidence.scale_name
+    beside = []
+    if (criticism := read_criticism(study, directory)) and criticism.evidence:
+        now = current(criticism.evidence, directory / "critique")
+        beside.append(criticism_line(study, criticism, current=now))
+    if (improvement := read_improvement(study, directory)) and improvement.evidence:
+        now = current(improvement.evidence, directory / "improve")
+        beside.append(improvement_line(improvement, current=now))
+    command = f"maquette run {name} --scale {evidence.scale_name} --records results"
+    return results_section(evidence, command, current=current(evidence, directory), beside=beside)
+
+
+def current(evidence: Evidence, directory: Path) -> bool:
+    """Whether today's code still gives the records in a folder."""
+    reference = f"maquette.studies.{evidence.study.family}.{evidence.study.name}"
     return is_current(reference, evidence.study, evidence, directory, Display(Console(quiet=True)))
 
 

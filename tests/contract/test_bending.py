@@ -160,7 +160,8 @@ def test_a_bend_reaches_an_arm_with_changes_of_its_own():
 
 
 def test_failures_are_told_and_the_rest_goes_on(bent):
-    failing = "    run.flops(config.steps)\n    if config.noise == {}:\n        raise ValueError('too loud')\n"
+    when = "    if config.noise == {} and config.steps > 10:\n"
+    failing = f"    run.flops(config.steps)\n{when}        raise ValueError('too loud')\n"
     bent.write((STOP[0], failing.format(1.0)))
     found = bent.do(criticise)
     assert len(found.failures) == 4 * 3
@@ -295,7 +296,7 @@ def test_a_candidate_that_fails_is_none_and_the_search_goes_on(bent):
     assert all(one.score is None and one.why == "near, seed 10000, failed: ValueError: diverged" for one in failed)
     assert len(found.candidates) == 5
     assert bent.do(improve, trials=4).candidates == found.candidates
-    bent.write((STOP[0], diverging.replace("> 0.7", "== 0.3")))
+    bent.write((STOP[0], diverging.replace("> 0.7", "== 0.3 and config.steps > 10")))
     with pytest.raises(UserError, match=r"near, seed 10000, failed with \{(?s:.*)diverged"):
         bent.do(improve, trials=1)
 

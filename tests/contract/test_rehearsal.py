@@ -7,7 +7,9 @@ import pytest
 from maquette.core.errors import UserError
 from maquette.core.records import Trace, read_record
 from maquette.lab import rehearsal
+from maquette.lab.criticism import criticise, read_criticism
 from maquette.lab.evidence import read_evidence
+from maquette.lab.improvement import improve, read_improvement
 from maquette.lab.rehearsal import is_current, same_measures
 from maquette.lab.runner import run_study
 
@@ -36,15 +38,14 @@ def refused(bent, sentence):
     assert not (bent.directory / "laptop" / "trace.json").exists()
 
 
-def current(bent):
+def current(bent, evidence=None, beside=""):
     """Whether the file as it is now gives the records of the laptop scale; nothing beside them is touched."""
-    directory, study = bent.directory / "laptop", bent.load()
+    directory, study = bent.directory / "laptop" / beside, bent.load()
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
     def asked(reference, display, *, records, scratch):
-        return is_current(
-            reference, study, read_evidence(study, "laptop", directory), directory, display, scratch=scratch
-        )
+        found = evidence or read_evidence(study, "laptop", directory)
+        return is_current(reference, study, found, directory, display, scratch=scratch)
 
     answer = bent.do(asked)
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
@@ -244,3 +245,24 @@ def test_a_trace_edited_by_hand_is_named(bent):
     bent.write((HEIGHT, "1.0 - (config.place - 0.5) ** 2"))
     with pytest.raises(UserError, match=r"trace\.json was changed after it was written"):
         current(bent)
+
+
+@pytest.mark.parametrize(
+    ("work", "options", "read", "folder"),
+    [(criticise, {}, read_criticism, "critique"), (improve, {"trials": 1}, read_improvement, "improve")],
+)
+def test_criticism_and_search_are_rehearsed_and_their_records_stay_true(bent, work, options, read, folder):
+    bent.write((DRAW, "draw = np.random.default_rng().normal()"))
+    with pytest.raises(UserError, match="is not a function of config and seed"):
+        bent.do(work, **options)
+    assert not bent.trials(f"laptop/{folder}")
+    bent.write().do(work, **options)
+
+    def as_it_stands():
+        return read(bent.load(), bent.directory / "laptop").evidence
+
+    assert current(bent, as_it_stands(), folder)
+    bent.write((DRAW, f"{DRAW} + 0"))  # other words for the same
+    assert current(bent, as_it_stands(), folder)
+    bent.write((DRAW, f"{DRAW} + 1"))
+    assert not current(bent, as_it_stands(), folder)

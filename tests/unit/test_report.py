@@ -19,6 +19,7 @@ from maquette.lab.improvement import Candidate, Improvement
 from maquette.lab.report import typeset
 from maquette.lab.report.bending_figures import effect_curve, search_history
 from maquette.lab.report.contents import absent, section
+from maquette.lab.report.markdown import criticism_line, improvement_line, results_section
 from maquette.lab.report.page import write_page, write_report
 from maquette.lab.report.prose import literal, parse, plain_text, points, read_discussion, to_html
 from maquette.lab.report.sentences import finding
@@ -450,3 +451,16 @@ def test_axes_are_known_and_criticised(tmp_path, monkeypatch):
         commands.run(["report", str(bent), "--axes", "nose"])
     with pytest.raises(UserError, match="holds no criticism; make some: maquette criticise"):
         commands.run(["report", str(bent), "--axes", "noise"])
+
+
+def test_results_tell_what_bending_and_tuning_have_shown_and_whether_it_still_holds(toy):
+    said = criticism_line(toy, criticism_of(toy), current=True)
+    assert said.startswith("Criticism, 3 seeds a place: the first claim is along *noise* ")
+    assert "refuted at 10" in said
+    assert "stale" not in said
+    assert "**stale**" in criticism_line(toy, criticism_of(toy), current=False)
+    said = improvement_line(improvement_of(), current=False)
+    assert "improved by more than 0.1" in said
+    assert "**stale**" in said
+    section = results_section(evidence_of(toy), "again", current=True, beside=[said])
+    assert f"\n- {said}\n- Again: `again`" in section

@@ -13,6 +13,7 @@ from maquette.lab.bending import Axis, Bend, Critique, Value
 from maquette.lab.campaign import SCRATCH, Campaign, Failure, places_for, refuse, workshop
 from maquette.lab.claims import Claim
 from maquette.lab.evidence import Evidence, cost_beside, find_evidence
+from maquette.lab.rehearsal import rehearse
 from maquette.lab.study import Study, load_study
 from maquette.lab.terminal import Display
 from maquette.lab.verdicts import Verdict, weigh
@@ -66,7 +67,9 @@ class Criticism:
     cost: Cost
     """Beyond the study's own."""
     changes: Mapping[str, Any]
-    failures: tuple[Failure, ...] = field(default=())
+    failures: tuple[Failure, ...] = ()
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+    """The records of the study as it stands, with those changes."""
 
 
 def criticise(
@@ -92,6 +95,7 @@ def criticise(
     bends += [(f"{axis.name} = {bend.label}", bend) for axis in chosen for bend in axis.bends]
     failures: list[Failure] = []
     with workshop(study, reference, jobs, places, display) as pool:
+        rehearse(study, places, pool, display)
         for number, (text, bend) in enumerate(bends, 1):
             scale = critique.scale(study.scales.laptop, tuple(study.arms), bend)
             campaign = Campaign(study, BASE, scale, places, pool, display)
@@ -139,7 +143,7 @@ def read_criticism(study: Study, directory: Path, axes: Sequence[str] = ()) -> C
             if base and readings:
                 curves.append(Curve(axis=axis, claim=claim, unbent=base, readings=readings))
     total = cost_beside(study, directory, cost)
-    return Criticism(seeds=critique.seeds, curves=tuple(curves), cost=total, changes=critique.changes)
+    return Criticism(seeds=critique.seeds, curves=tuple(curves), cost=total, changes=critique.changes, evidence=unbent)
 
 
 def _critique(study: Study) -> Critique:

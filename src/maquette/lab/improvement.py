@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from maquette.lab import wording
 from maquette.lab.bending import SEARCH_SEEDS, Among, Between, Search, Value
 from maquette.lab.campaign import SCRATCH, Campaign, places_for, refuse, workshop
 from maquette.lab.evidence import Evidence, cost_beside, find_evidence
+from maquette.lab.rehearsal import rehearse
 from maquette.lab.scales import Scale
 from maquette.lab.study import Study, load_study
 from maquette.lab.terminal import Display
@@ -60,6 +61,8 @@ class Improvement:
     base_flops: float
     """Of the judged trials of the tuned arms, as the study stands."""
     improved_flops: float
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+    """The records of the study as it stands on the seeds of the search."""
 
 
 def improve(
@@ -85,6 +88,7 @@ def improve(
     directory = records / study.name / BASE
     searching = places_for(directory / "improve", scratch, study.name, "improve", also=directory)
     with workshop(study, reference, jobs, searching, display) as pool:
+        rehearse(study, searching, pool, display)
         told: list[Candidate] = []
         for values in _proposals(search, trials, told):
             scale = candidate_scale(study, search, values, search.changes)
@@ -133,8 +137,9 @@ def read_improvement(study: Study, directory: Path) -> Improvement | None:
             candidates.append(_failed(noted["values"], noted["why"], candidates))
         else:
             return None
-    best = _best(search, candidates)
-    return _judged(study, search, directory, candidates, best, cost)
+    found = _judged(study, search, directory, candidates, _best(search, candidates), cost)
+    standing = candidate_scale(study, search, {}, search.changes)
+    return replace(found, evidence=_read(study, standing, directory, _search_seeds(search), {}))
 
 
 def _noted(note: Path) -> list[dict[str, Any]]:

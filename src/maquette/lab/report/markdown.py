@@ -1,14 +1,24 @@
 """Evidence as Markdown, for RESULTS.md."""
 
+from collections.abc import Sequence
+
 from maquette.core.statistics import Interval
+from maquette.lab.criticism import Criticism
 from maquette.lab.evidence import Evidence
-from maquette.lab.report.sentences import summary
+from maquette.lab.improvement import Improvement, in_words
+from maquette.lab.report.sentences import finding, summary
+from maquette.lab.study import Study
 from maquette.lab.verdicts import AS_CONTROL
 from maquette.lab.wording import exact, interval, number, region
 
+STALE = "**stale**: today's code has moved on"
 
-def results_section(evidence: Evidence, command: str, *, current: bool) -> str:
-    """A study's claims with their evidence, what they cost, where they were run and how to run them again."""
+
+def results_section(evidence: Evidence, command: str, *, current: bool, beside: Sequence[str] = ()) -> str:
+    """A study's claims with their evidence, what they cost, where they were run and how to run them again.
+
+    `beside` are lines on what else was done with the study (`criticism_line`, `improvement_line`).
+    """
     study, paper = evidence.study, evidence.study.paper
     record = min(evidence.records.values(), key=lambda record: record.started)
     lines = [
@@ -48,10 +58,27 @@ def results_section(evidence: Evidence, command: str, *, current: bool) -> str:
         f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB; "
         + ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         f"- Commit: `{record.commit}`, {record.started[:10]}; "
-        + ("**current**: today's code gives these records" if current else "**stale**: today's code has moved on"),
+        + ("**current**: today's code gives these records" if current else STALE),
+        *(f"- {line}" for line in beside),
         f"- Again: `{command}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def criticism_line(study: Study, criticism: Criticism, *, current: bool) -> str:
+    """Where the first claim breaks along each axis."""
+    first = [curve for curve in criticism.curves if curve.claim == study.claims[0]]
+    fates = "; ".join(f"along *{curve.axis.name}* {finding(curve)}" for curve in first)
+    return f"Criticism, {criticism.seeds} seeds a place: the first claim is {fates}.{_unless(current)}"
+
+
+def improvement_line(improvement: Improvement, *, current: bool) -> str:
+    """What a search has found, and what the judging seeds say of it."""
+    return f"Improvement: {in_words(improvement)}{_unless(current)}"
+
+
+def _unless(current: bool) -> str:
+    return "" if current else f" These records are {STALE}."
 
 
 def _with_confidence(found: Interval | None) -> str:
