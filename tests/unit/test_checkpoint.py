@@ -323,6 +323,24 @@ def test_broken_weights_are_refused_by_file(tmp_path, how, sharded):
     assert_one_sentence(caught, file.name)
 
 
+def test_a_folder_written_over_halfway_is_none(tmp_path, monkeypatch):
+    """Else shards of the old weights and of the new would load as one model."""
+    checkpoints.save(Llama(TINY), tmp_path, shard_bytes=4000)
+    written = []
+
+    def killed(shard, path, metadata):
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        save_file(shard, path, metadata=metadata)
+
+    monkeypatch.setattr(checkpoints, "save_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoints.save(Llama(TINY), tmp_path, shard_bytes=4000)
+    with pytest.raises(UserError, match=r"config\.json"):
+        checkpoints.load(tmp_path)
+
+
 def test_a_missing_tensor_is_named(model_folder):
     weights = load_file(model_folder / "model.safetensors")
     del weights["model.norm.weight"]

@@ -160,6 +160,8 @@ def save(model: Llama, directory: Path, shard_bytes: int = 5 * 2**30) -> None:
         size += tensor.nbytes
     files = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     files = files if len(shards) > 1 else [_WHOLE]
+    # It goes first and comes last: a folder with a config is a folder with its own weights.
+    (directory / "config.json").unlink(missing_ok=True)
     for shard, file in zip(shards, files, strict=True):
         with replacing(directory / file) as temporary:
             save_file(shard, temporary, metadata={"format": "pt"})
@@ -173,7 +175,6 @@ def save(model: Llama, directory: Path, shard_bytes: int = 5 * 2**30) -> None:
         directory / file for file in files
     }:
         stale.unlink(missing_ok=True)
-    # Last, so that a folder with a config is a folder with weights.
     write_json(directory / "config.json", config_to_json(model.config) | {"torch_dtype": dtype})
 
 

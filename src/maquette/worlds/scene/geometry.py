@@ -9,11 +9,22 @@ from jaxtyping import Float
 from maquette.worlds.scene.vocabulary import Shape
 
 Polygon = Float[np.ndarray, "corners 2"]
-"""Convex, its corners counterclockwise."""
+"""Its corners counterclockwise; convex unless said otherwise."""
 
 BOX, TRIANGLE = 0.9, 1.3
 CROSS, ARM = 1.15, 0.42
 STAR, WAIST = 1.4, 0.62
+
+HAND = 0.04
+"""Radius, in widths of the frame, of the disc that a pusher is, and of a gripper's or an arm's closed hand."""
+SPREAD = 0.13
+"""From the middle of a hand to each jaw where its grip is 1; the jaws stand beside the middle in x, for an arm across
+its last link."""
+FRONT = 0.05
+"""Depth of a drawer's front panel, whose far side is at y = 1 - opening."""
+STEM, BAR = (0.012, 0.1), (0.09, 0.025)
+"""Half widths and depths of a drawer's handle, a T: a stem from the front towards the viewer, and a bar across its end.
+A hand fits behind the bar from either side."""
 
 
 @functools.cache
@@ -30,6 +41,18 @@ def pieces(shape: Shape) -> tuple[Polygon, ...]:
     tips, waist = _ring(5, STAR), _ring(5, WAIST, turn=math.pi / 5)
     spikes = (np.stack([tips[i], waist[i], waist[i - 1]]) for i in range(5))
     return (waist, *spikes)
+
+
+@functools.cache
+def outline(shape: Shape) -> Polygon:
+    """The whole outline of a shape of radius 1, counterclockwise and not always convex; empty for a ball."""
+    if shape == "cross":
+        quarter = np.array([[CROSS, -ARM], [CROSS, ARM], [ARM, ARM]])
+        turns = (np.array([[1, 0], [0, 1]]), np.array([[0, 1], [-1, 0]]))
+        return np.concatenate([sign * quarter @ turn for sign in (1, -1) for turn in turns])
+    if shape == "star":
+        return np.stack([_ring(5, STAR), _ring(5, WAIST, turn=math.pi / 5)], axis=1).reshape(10, 2)
+    return pieces(shape)[0] if pieces(shape) else np.zeros((0, 2))
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from maquette.worlds.scene.geometry import reach
 from maquette.worlds.scene.vocabulary import RADIUS, Colour, Law, Material, Shape, Size, View
@@ -126,6 +126,8 @@ class Scene:
     robot: Robot | None = None
     held: int | None = None
     """The thing that the robot holds."""
+    layers: Int[np.ndarray, " things"] = field(default_factory=lambda: np.zeros(0, int))
+    """What lies on what: 0 on the table, a higher thing over lower ones; empty where all are 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +160,10 @@ class Clip:
     """One a frame, or none."""
     openings: Float[np.ndarray, " frames"] = field(default_factory=lambda: np.zeros(0))
     """How far the drawer is open, or empty."""
+    held: tuple[int | None, ...] = ()
+    """The thing that the robot holds, one a frame, or empty."""
+    layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
+    """As in `Scene`, or empty."""
 
     def __len__(self) -> int:
         return len(self.position)
@@ -179,6 +185,8 @@ class Clip:
             spin=self.spin[frame],
             scenery=scenery,
             robot=self.robots[frame] if self.robots else None,
+            held=self.held[frame] if self.held else None,
+            layers=self.layers[frame] if len(self.layers) else np.zeros(0, int),
         )
 
     def of(self, kind: type[Scenery]) -> list[Scenery]:
