@@ -323,22 +323,28 @@ def test_broken_weights_are_refused_by_file(tmp_path, how, sharded):
     assert_one_sentence(caught, file.name)
 
 
-def test_a_folder_written_over_halfway_is_none(tmp_path, monkeypatch):
-    """Else shards of the old weights and of the new would load as one model."""
-    checkpoints.save(Llama(TINY), tmp_path, shard_bytes=4000)
-    written = []
+@pytest.mark.parametrize(("call", "survives"), [("save_file", True), ("write_json", False)])
+def test_weights_of_two_models_never_load_as_one(tmp_path, monkeypatch, call, survives):
+    """Stopped while shards are written, the old model is there; stopped later, none is."""
+    checkpoints.save(old := Llama(TINY), tmp_path, shard_bytes=4000)
+    real, calls = getattr(checkpoints, call), []
 
-    def killed(shard, path, metadata):
-        if written:
+    def stopped(*arguments, **options):
+        if calls:
             raise KeyboardInterrupt
-        written.append(path)
-        save_file(shard, path, metadata=metadata)
+        calls.append(arguments)
+        real(*arguments, **options)
 
-    monkeypatch.setattr(checkpoints, "save_file", killed)
+    monkeypatch.setattr(checkpoints, call, stopped)
     with pytest.raises(KeyboardInterrupt):
         checkpoints.save(Llama(TINY), tmp_path, shard_bytes=4000)
-    with pytest.raises(UserError, match=r"config\.json"):
-        checkpoints.load(tmp_path)
+    if survives:
+        assert all(
+            torch.equal(a, b) for a, b in zip(checkpoints.load(tmp_path).parameters(), old.parameters(), strict=True)
+        )
+    else:
+        with pytest.raises(UserError, match=r"config\.json"):
+            checkpoints.load(tmp_path)
 
 
 def test_a_missing_tensor_is_named(model_folder):

@@ -5,6 +5,7 @@
 The layout keeps apart what `nn/` fuses (q, k and v; gate and up) and pairs rotary channels by halves, as we do.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,11 +161,12 @@ def save(model: Llama, directory: Path, shard_bytes: int = 5 * 2**30) -> None:
         size += tensor.nbytes
     files = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
     files = files if len(shards) > 1 else [_WHOLE]
-    # It goes first and comes last: a folder with a config is a folder with its own weights.
-    (directory / "config.json").unlink(missing_ok=True)
-    for shard, file in zip(shards, files, strict=True):
-        with replacing(directory / file) as temporary:
+    with contextlib.ExitStack() as all_at_once:
+        for shard, file in zip(shards, files, strict=True):
+            temporary = all_at_once.enter_context(replacing(directory / file))
             save_file(shard, temporary, metadata={"format": "pt"})
+        # Gone before the first is replaced, written last: a folder with a config is a folder with its own weights.
+        (directory / "config.json").unlink(missing_ok=True)
     if len(shards) == 1:
         (directory / _INDEX).unlink(missing_ok=True)
     else:
