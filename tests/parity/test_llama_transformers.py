@@ -1,4 +1,4 @@
-"""Random-weight parity with transformers' Llama, both ways, in float32: logits to 1e-5, gradients to 1e-4, relative."""
+"""Random-weight parity with transformers' Llama and its relatives, both ways: logits to 1e-5, gradients to 1e-4."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ import transformers
 from maquette.language import checkpoints
 from maquette.language.checkpoints import to_layout
 from maquette.language.llama import SIZES, Llama, LlamaConfig, next_token_loss
-from maquette.nn.rope import Llama3Scaling
+from maquette.nn.rope import LinearScaling, Llama3Scaling, YarnScaling
 
 torch.set_num_threads(1)
 
@@ -39,7 +39,21 @@ CASES = {
         norm_eps=1e-4,
         tied=True,
     ),
+    "linear": dataclasses.replace(PLAIN, rope_scaling=LinearScaling(factor=4.0)),
+    "mistral": dataclasses.replace(PLAIN, kv_heads=2, window=9),
+    "mistral-wide": dataclasses.replace(PLAIN, kv_heads=2, window=64),
+    "qwen2": dataclasses.replace(PLAIN, kv_heads=2, qkv_bias=True, tied=True),
+    "qwen2-windows": dataclasses.replace(PLAIN, layers=3, qkv_bias=True, window=9, window_from=1),
+    "qwen2-yarn": dataclasses.replace(
+        PLAIN, qkv_bias=True, rope_scaling=YarnScaling(factor=4.0, original_context=16, fast=4.0)
+    ),
+    "qwen3": dataclasses.replace(PLAIN, kv_heads=2, head_dim=12, qk_norm=True, tied=True),
+    "qwen3-yarn": dataclasses.replace(
+        PLAIN, qk_norm=True, rope_scaling=YarnScaling(factor=2.0, original_context=32, fast=8.0, magnitude=1.3)
+    ),
 }
+FAMILIES = {"llama": transformers.LlamaForCausalLM, "mistral": transformers.MistralForCausalLM}
+FAMILIES |= {"qwen2": transformers.Qwen2ForCausalLM, "qwen3": transformers.Qwen3ForCausalLM}
 
 
 def randomise(model, seed=0):
@@ -59,7 +73,7 @@ def a_batch(config, rows=2, length=40):
 
 def theirs_from(folder):
     # To convert nothing on the way: the folder says float32.
-    model = transformers.LlamaForCausalLM.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     assert model.dtype == torch.float32
     return model.eval()
 
@@ -101,12 +115,12 @@ def test_transformers_loads_what_we_save(tmp_path, name, shard_bytes):
     assert_same_model(ours, theirs_from(tmp_path), config)
 
 
-@pytest.mark.parametrize("shard_size", ["1GB", "20KB"], ids=["whole", "sharded"])
-@pytest.mark.parametrize("name", CASES)
-def test_we_load_what_transformers_saves(tmp_path, name, shard_size):
-    config = CASES[name]
+def built_by_transformers(config, kind):
+    """Their model of the same architecture, from their own names for its numbers."""
+    kind = kind if kind in FAMILIES else "llama"
     rope = {"rope_type": "default", "rope_theta": config.rope_theta}
-    if (scaling := config.rope_scaling) is not None:
+    scaling = config.rope_scaling
+    if isinstance(scaling, Llama3Scaling):
         rope |= {
             "rope_type": "llama3",
             "factor": scaling.factor,
@@ -114,21 +128,40 @@ def test_we_load_what_transformers_saves(tmp_path, name, shard_size):
             "high_freq_factor": scaling.high_frequency_factor,
             "original_max_position_embeddings": scaling.original_context,
         }
-    theirs = transformers.LlamaForCausalLM(
-        transformers.LlamaConfig(
+    elif isinstance(scaling, YarnScaling):
+        rope |= {"rope_type": "yarn", "factor": scaling.factor, "beta_fast": scaling.fast}
+        rope |= {"original_max_position_embeddings": scaling.original_context}
+        if scaling.magnitude == 1.3:
+            rope["attention_factor"] = 1.3
+    elif isinstance(scaling, LinearScaling):
+        rope |= {"rope_type": "linear", "factor": scaling.factor}
+    window = {"sliding_window": config.window or None} if kind != "llama" else {}
+    if kind == "qwen2":
+        window |= {"use_sliding_window": config.window > 0, "max_window_layers": config.window_from}
+    shape = {} if kind == "qwen2" else {"head_dim": config.head_dim}
+    return FAMILIES[kind](
+        FAMILIES[kind].config_class(
             vocab_size=config.vocabulary,
             hidden_size=config.width,
             num_hidden_layers=config.layers,
             num_attention_heads=config.heads,
             num_key_value_heads=config.kv_heads,
             intermediate_size=config.hidden,
-            head_dim=config.head_dim,
             max_position_embeddings=config.context,
             rms_norm_eps=config.norm_eps,
             tie_word_embeddings=config.tied,
             rope_parameters=rope,
+            **window,
+            **shape,
         )
     )
+
+
+@pytest.mark.parametrize("shard_size", ["1GB", "20KB"], ids=["whole", "sharded"])
+@pytest.mark.parametrize("name", CASES)
+def test_we_load_what_transformers_saves(tmp_path, name, shard_size):
+    config = CASES[name]
+    theirs = built_by_transformers(config, name.split("-")[0])
     randomise(theirs).save_pretrained(tmp_path, max_shard_size=shard_size)
     assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (shard_size == "20KB")
     ours = checkpoints.load(tmp_path)
@@ -136,7 +169,7 @@ def test_we_load_what_transformers_saves(tmp_path, name, shard_size):
     assert_same_model(ours, theirs, config)
 
 
-@pytest.mark.parametrize("name", ["plain", "all"])
+@pytest.mark.parametrize("name", ["plain", "all", "qwen2", "qwen3", "mistral"])
 def test_one_changed_weight_is_seen_wherever_it_is(tmp_path, name):
     config = CASES[name]
     ours = randomise(Llama(config))

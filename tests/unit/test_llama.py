@@ -27,6 +27,9 @@ SMALL = LlamaConfig(
     rope_scaling=Llama3Scaling(original_context=16),
 )
 
+RELATIVE = dataclasses.replace(SMALL, qkv_bias=True, qk_norm=True, window=3, window_from=1)
+"""All that its relatives have at once."""
+
 
 def random_llama(config=SMALL, seed=0):
     generator = torch.Generator().manual_seed(seed)
@@ -91,10 +94,11 @@ def test_no_token_sees_the_future():
 
 @pytest.mark.parametrize("pieces", [[1] * 20, [8] + [1] * 12, [5, 6, 1, 8]], ids=str)
 @pytest.mark.parametrize("positions_given", [False, True])
-def test_generation_with_the_cache_is_the_full_pass(pieces, positions_given):
-    model = random_llama()
+@pytest.mark.parametrize("config", [SMALL, RELATIVE], ids=["llama", "windows-bias-norms"])
+def test_generation_with_the_cache_is_the_full_pass(pieces, positions_given, config):
+    model = random_llama(config)
     text = tokens(2, sum(pieces))
-    cache = KeyValueCache(SMALL.layers, 2, SMALL.kv_heads, sum(pieces), SMALL.head_dim)
+    cache = KeyValueCache(config.layers, 2, config.kv_heads, sum(pieces), config.head_dim)
     out = []
     with torch.no_grad():
         full = model(text)

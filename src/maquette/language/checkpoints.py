@@ -1,4 +1,4 @@
-"""Llama checkpoint folders in the Hugging Face layout, both ways.
+"""Checkpoint folders of Llama and its relatives in the Hugging Face layout, both ways.
 
     config.json · model.safetensors (or shards and model.safetensors.index.json) · tokenizer.json where there is one
 
@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,8 +17,8 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, write_json
+from maquette.language.config_json import config_from_json, config_to_json
 from maquette.language.llama import Llama, LlamaConfig
-from maquette.nn.rope import Llama3Scaling
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
@@ -42,9 +41,12 @@ def _parts(config: LlamaConfig) -> Iterator[_Part]:
     for i in range(config.layers):
         theirs, ours = f"model.layers.{i}", f"blocks.{i}.streams.0"
         yield _Part(f"{theirs}.input_layernorm.weight", f"{ours}.attention_norm.weight", whole)
-        yield _Part(f"{theirs}.self_attn.q_proj.weight", f"{ours}.qkv.weight", slice(0, q))
-        yield _Part(f"{theirs}.self_attn.k_proj.weight", f"{ours}.qkv.weight", slice(q, q + kv))
-        yield _Part(f"{theirs}.self_attn.v_proj.weight", f"{ours}.qkv.weight", slice(q + kv, q + 2 * kv))
+        for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
+            yield _Part(f"{theirs}.self_attn.q_proj.{kind}", f"{ours}.qkv.{kind}", slice(0, q))
+            yield _Part(f"{theirs}.self_attn.k_proj.{kind}", f"{ours}.qkv.{kind}", slice(q, q + kv))
+            yield _Part(f"{theirs}.self_attn.v_proj.{kind}", f"{ours}.qkv.{kind}", slice(q + kv, q + 2 * kv))
+        for norm in ("q_norm", "k_norm") if config.qk_norm else ():
+            yield _Part(f"{theirs}.self_attn.{norm}.weight", f"{ours}.{norm}.weight", whole)
         yield _Part(f"{theirs}.self_attn.o_proj.weight", f"{ours}.out.weight", whole)
         yield _Part(f"{theirs}.post_attention_layernorm.weight", f"{ours}.mlp_norm.weight", whole)
         yield _Part(f"{theirs}.mlp.gate_proj.weight", f"{ours}.mlp.gate_up.weight", slice(0, h))
@@ -59,93 +61,6 @@ def to_layout(model: Llama) -> dict[str, Tensor]:
     """The model's weights under the layout's names (views; nothing is copied)."""
     state = model.state_dict()
     return {part.theirs: state[part.ours][part.rows] for part in _parts(model.config)}
-
-
-def config_to_json(config: LlamaConfig) -> dict[str, Any]:
-    """The layout's config.json."""
-    rope: dict[str, Any] = {"rope_theta": config.rope_theta, "rope_type": "default"}
-    if (scaling := config.rope_scaling) is not None:
-        rope |= {
-            "rope_type": "llama3",
-            "factor": scaling.factor,
-            "low_freq_factor": scaling.low_frequency_factor,
-            "high_freq_factor": scaling.high_frequency_factor,
-            "original_max_position_embeddings": scaling.original_context,
-        }
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": config.vocabulary,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.layers,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.hidden,
-        "max_position_embeddings": config.context,
-        "rms_norm_eps": config.norm_eps,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": config.tied,
-        "rope_parameters": rope,
-        # transformers before version 5 reads these two in place of rope_parameters
-        "rope_theta": config.rope_theta,
-        "rope_scaling": None if config.rope_scaling is None else {k: v for k, v in rope.items() if k != "rope_theta"},
-    }
-
-
-def config_from_json(raw: Any, path: Path) -> LlamaConfig:
-    """A config.json's architecture.
-
-    Raises:
-        UserError: another architecture, a missing field, or a feature that this Llama does not have.
-    """
-    if not isinstance(raw, dict):
-        raise UserError(f"{path} is not a JSON object; give the folder of a Llama checkpoint.")
-    if raw.get("model_type") != "llama":
-        raise UserError(f"{path}: model_type = {raw.get('model_type')!r} is not supported; the nearest is 'llama'.")
-    if raw.get("hidden_act", "silu") != "silu" or raw.get("attention_bias") or raw.get("mlp_bias"):
-        raise UserError(f"{path}: hidden_act other than 'silu' and biases are not supported; Llama 3 has neither.")
-    for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
-        if name in raw and type(raw[name]) is not int:
-            raise UserError(f"{path}: {name} = {raw[name]!r} is not a whole number; a Llama config has one there.")
-    rope = raw.get("rope_parameters") or {
-        "rope_theta": raw.get("rope_theta", 10_000.0),
-        **(raw.get("rope_scaling") or {}),
-    }
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if kind not in ("default", "llama3"):
-        raise UserError(f"{path}: rope_type = {kind!r} is not supported; supported: 'default', 'llama3'.")
-    scaling = None
-    try:
-        if kind == "llama3":
-            scaling = Llama3Scaling(
-                factor=rope["factor"],
-                low_frequency_factor=rope["low_freq_factor"],
-                high_frequency_factor=rope["high_freq_factor"],
-                original_context=rope["original_max_position_embeddings"],
-            )
-        return LlamaConfig(
-            vocabulary=raw["vocab_size"],
-            width=raw["hidden_size"],
-            layers=raw["num_hidden_layers"],
-            heads=raw["num_attention_heads"],
-            kv_heads=raw.get("num_key_value_heads") or raw["num_attention_heads"],
-            hidden=raw["intermediate_size"],
-            head_dim=raw.get("head_dim") or 0,
-            context=raw.get("max_position_embeddings", 2048),
-            rope_theta=float(rope.get("rope_theta", raw.get("rope_theta", 10_000.0))),
-            rope_scaling=scaling,
-            norm_eps=raw.get("rms_norm_eps", 1e-6),
-            tied=raw.get("tie_word_embeddings", False),
-        )
-    except KeyError as error:
-        raise UserError(f"{path}: the field {error} is missing; a Llama config needs it.") from error
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{path}: a field is not the number it should be ({error}); compare it with a Llama's."
-        ) from error
 
 
 def save(model: Llama, directory: Path, shard_bytes: int = 5 * 2**30) -> None:

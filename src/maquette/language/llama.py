@@ -1,4 +1,8 @@
-"""Llama 3 (Grattafiori et al. 2024, arXiv:2407.21783): one causal stream, grouped queries, RoPE, SwiGLU, RMSNorm."""
+"""Llama 3 (Grattafiori et al. 2024, arXiv:2407.21783): one causal stream, grouped queries, RoPE, SwiGLU, RMSNorm.
+
+Its near relatives differ by a switch each: Mistral looks back over a window, Qwen2.5 has biases on q, k and v, Qwen3
+norms queries and keys.
+"""
 
 from dataclasses import dataclass
 from typing import cast
@@ -13,7 +17,7 @@ from maquette.nn.cache import KeyValueCache
 from maquette.nn.layers import RMSNorm
 from maquette.nn.linear import Linear
 from maquette.nn.masks import causal_mask
-from maquette.nn.rope import Llama3Scaling, frequencies, rotary_angles
+from maquette.nn.rope import Llama3Scaling, Scaling, YarnScaling, frequencies, rotary_angles
 from maquette.nn.stream import Block, StreamConfig
 
 
@@ -32,10 +36,16 @@ class LlamaConfig:
     context: int = 8192
     """Longest input in tokens that the model was made for."""
     rope_theta: float = 500_000.0
-    rope_scaling: Llama3Scaling | None = None
+    rope_scaling: Scaling | None = None
     norm_eps: float = 1e-5
     tied: bool = False
     """One matrix serves as embedding and as head."""
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    window: int = 0
+    """How many tokens a query looks back on, itself included; 0 means all."""
+    window_from: int = 0
+    """The first layer that has the window."""
 
     def __post_init__(self) -> None:
         for name in ("vocabulary", "width", "layers", "heads", "kv_heads", "hidden", "context"):
@@ -49,6 +59,9 @@ class LlamaConfig:
             object.__setattr__(self, "head_dim", self.width // self.heads)
         if self.head_dim < 1 or self.head_dim % 2:
             raise UserError(f"head_dim = {self.head_dim} in a Llama config: RoPE turns pairs, so it must be even.")
+        for name in ("window", "window_from"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} = {getattr(self, name)} in a Llama config: give 0 or more.")
         for name in ("rope_theta", "norm_eps"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} = {getattr(self, name)} in a Llama config: give a number above 0.")
@@ -56,8 +69,14 @@ class LlamaConfig:
     @property
     def non_embedding_parameters(self) -> int:
         """Parameters without embedding and head: Kaplan's N."""
-        attention = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads)
-        return self.layers * (attention + 3 * self.width * self.hidden + 2 * self.width) + self.width
+        products = self.width * self.head_dim * (2 * self.heads + 2 * self.kv_heads) + 3 * self.width * self.hidden
+        return self.layers * (products + self._vectors) + self.width
+
+    @property
+    def _vectors(self) -> int:
+        """Parameters of a layer that are no matrix: norms and biases."""
+        biases = self.head_dim * (self.heads + 2 * self.kv_heads) if self.qkv_bias else 0
+        return 2 * self.width + biases + (2 * self.head_dim if self.qk_norm else 0)
 
     @property
     def parameters(self) -> int:
@@ -69,8 +88,8 @@ class LlamaConfig:
 
         Looking up an embedding costs nothing; the head's product does (Porian et al. 2024 on why that matters).
         """
-        norms = (2 * self.layers + 1) * self.width
-        products = self.non_embedding_parameters - norms + self.vocabulary * self.width
+        vectors = self.layers * self._vectors + self.width
+        products = self.non_embedding_parameters - vectors + self.vocabulary * self.width
         attention = self.layers * self.heads * self.head_dim * length * 2  # q·k and p·v, half of each masked away
         return 6.0 * products + 3.0 * attention
 
@@ -105,6 +124,8 @@ class Llama(nn.Module):
             kv_heads=c.kv_heads,
             head_dim=c.head_dim,
             norm_eps=c.norm_eps,
+            qkv_bias=c.qkv_bias,
+            qk_norm=c.qk_norm,
         )
         self.embedding = nn.Embedding(c.vocabulary, c.width)
         self.blocks = nn.ModuleList(Block(stream) for _ in range(c.layers))
@@ -129,7 +150,7 @@ class Llama(nn.Module):
         std = self.config.width**-0.5
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith(".bias") else 1.0)
             elif name.endswith((".out.weight", ".down.weight")):
                 parameter.normal_(0.0, std * (2 * self.config.layers) ** -0.5, generator=generator)
             else:
@@ -147,14 +168,26 @@ class Llama(nn.Module):
         filled = cache.length if cache is not None else 0
         if positions is None:
             positions = torch.arange(filled, filled + tokens.shape[1], device=tokens.device)
-        rotary = rotary_angles(positions, self.frequency)
+        scaling = self.config.rope_scaling
+        rotary = rotary_angles(positions, self.frequency, scaling.magnitude if isinstance(scaling, YarnScaling) else 1)
         causal = mask is None and filled == 0
         if mask is None and filled and tokens.shape[1] > 1:
             mask = causal_mask(tokens.shape[1], filled + tokens.shape[1]).to(tokens.device)
+        local = self._windowed(mask, filled, tokens.shape[1])
         x = self.embedding(tokens)
         for layer, block in enumerate(self.blocks):
-            (x,) = block((x,), (rotary,), mask, causal, cache, layer)
+            if local is not None and layer >= self.config.window_from:
+                (x,) = block((x,), (rotary,), local, False, cache, layer)
+            else:
+                (x,) = block((x,), (rotary,), mask, causal, cache, layer)
         return self.head(self.norm(x))
+
+    def _windowed(self, mask: Bool[Tensor, "..."] | None, filled: int, new: int) -> Bool[Tensor, "..."] | None:
+        """The mask of layers with a window; None where all tokens are within it."""
+        if not self.config.window or filled + new <= self.config.window:
+            return None
+        local = causal_mask(new, filled + new, self.config.window).to(self.embedding.weight.device)
+        return local if mask is None else mask & local
 
 
 def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:

@@ -35,6 +35,9 @@ class StreamConfig:
     head_dim: int
     norm_eps: float = 1e-5
     pairing: Pairing = "rotate-half"
+    qkv_bias: bool = False
+    qk_norm: bool = False
+    """RMS norms of every head's queries and keys before they are turned (Dehghani et al. 2023, arXiv:2302.05442)."""
 
 
 class Stream(nn.Module):
@@ -44,7 +47,9 @@ class Stream(nn.Module):
         super().__init__()
         self.config = c = config
         self.attention_norm = RMSNorm(c.width, c.norm_eps)
-        self.qkv = Linear(c.width, *(c.head_dim * n for n in (c.heads, c.kv_heads, c.kv_heads)))
+        self.qkv = Linear(c.width, *(c.head_dim * n for n in (c.heads, c.kv_heads, c.kv_heads)), bias=c.qkv_bias)
+        self.q_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else None
+        self.k_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else None
         self.out = Linear(c.heads * c.head_dim, c.width)
         self.mlp_norm = RMSNorm(c.width, c.norm_eps)
         self.mlp = SwiGLU(c.width, c.hidden)
@@ -56,6 +61,9 @@ class Stream(nn.Module):
         c = self.config
         heads = self.qkv(self.attention_norm(x)).unflatten(-1, (-1, c.head_dim))
         qk, v = heads.split((c.heads + c.kv_heads, c.kv_heads), dim=-2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = qk.split((c.heads, c.kv_heads), dim=-2)
+            qk = torch.cat((self.q_norm(q), self.k_norm(k)), dim=-2)
         if rotary is not None:
             qk = rotate(qk, *rotary, c.pairing)
         q, k = qk.split((c.heads, c.kv_heads), dim=-2)
