@@ -13,10 +13,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from maquette.core.errors import UserError
-from maquette.nn.cache import KeyValueCache
+from maquette.nn.cache import Cache
 from maquette.nn.layers import RMSNorm
 from maquette.nn.linear import Linear
-from maquette.nn.masks import causal_mask
+from maquette.nn.masks import place_mask
 from maquette.nn.rope import Llama3Scaling, Scaling, YarnScaling, frequencies, rotary_angles
 from maquette.nn.stream import Block, StreamConfig
 
@@ -93,6 +93,11 @@ class LlamaConfig:
         attention = self.layers * self.heads * self.head_dim * length * 2  # q·k and p·v, half of each masked away
         return 6.0 * products + 3.0 * attention
 
+    def forward_flops(self, new: int, past: int = 0) -> float:
+        """FLOPs of a forward pass over `new` tokens behind `past` ones, with a head for each."""
+        seen = new * past + new * (new + 1) / 2
+        return new * self.flops_per_token(0) / 3 + 4.0 * self.layers * self.heads * self.head_dim * seen
+
 
 SIZES = {
     "llama-3-8b": LlamaConfig(vocabulary=128_256, width=4096, layers=32, heads=32, kv_heads=8, hidden=14_336),
@@ -162,32 +167,42 @@ class Llama(nn.Module):
         tokens: Int[Tensor, "batch length"],
         mask: Bool[Tensor, "..."] | None = None,
         positions: Int[Tensor, "*#batch length"] | None = None,
-        cache: KeyValueCache | None = None,
+        cache: Cache | None = None,
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Logits of each next token; `mask` replaces the causal one, `cache` holds what came before."""
-        filled = cache.length if cache is not None else 0
-        if positions is None:
-            positions = torch.arange(filled, filled + tokens.shape[1], device=tokens.device)
-        scaling = self.config.rope_scaling
-        rotary = rotary_angles(positions, self.frequency, scaling.magnitude if isinstance(scaling, YarnScaling) else 1)
-        causal = mask is None and filled == 0
-        if mask is None and filled and tokens.shape[1] > 1:
-            mask = causal_mask(tokens.shape[1], filled + tokens.shape[1]).to(tokens.device)
-        local = self._windowed(mask, filled, tokens.shape[1])
+        return self.head(self.features(tokens, mask, positions, cache))
+
+    def features(
+        self,
+        tokens: Int[Tensor, "batch length"],
+        mask: Bool[Tensor, "..."] | None = None,
+        positions: Int[Tensor, "*#batch length"] | None = None,
+        cache: Cache | None = None,
+    ) -> Float[Tensor, "batch length width"]:
+        """What the head reads, for who needs the logits of few tokens; the arguments are those of a call."""
+        new = tokens.shape[1]
+        places = torch.arange(new, device=tokens.device)[None] if cache is None else cache.places(new)
+        scaling, window = self.config.rope_scaling, self.config.window
+        rotary = rotary_angles(
+            places if positions is None else positions,
+            self.frequency,
+            scaling.magnitude if isinstance(scaling, YarnScaling) else 1.0,
+        )
+        total = new if cache is None else cache.length + new
+        causal = mask is None and total == new
+        if mask is None and not causal and cache is not None and (new > 1 or cache.ragged):
+            mask = place_mask(places, total)[:, None]
+        local = None
+        if window and total > window:
+            local = place_mask(places, total, window)[:, None]
+            local = local if mask is None else local & mask
         x = self.embedding(tokens)
         for layer, block in enumerate(self.blocks):
             if local is not None and layer >= self.config.window_from:
                 (x,) = block((x,), (rotary,), local, False, cache, layer)
             else:
                 (x,) = block((x,), (rotary,), mask, causal, cache, layer)
-        return self.head(self.norm(x))
-
-    def _windowed(self, mask: Bool[Tensor, "..."] | None, filled: int, new: int) -> Bool[Tensor, "..."] | None:
-        """The mask of layers with a window; None where all tokens are within it."""
-        if not self.config.window or filled + new <= self.config.window:
-            return None
-        local = causal_mask(new, filled + new, self.config.window).to(self.embedding.weight.device)
-        return local if mask is None else mask & local
+        return self.norm(x)
 
 
 def next_token_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:

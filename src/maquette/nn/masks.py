@@ -8,13 +8,17 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 
-def causal_mask(queries: int, keys: int, window: int = 0) -> Bool[Tensor, "queries keys"]:
-    """Each query sees the keys up to its own place; the last query sits at the last key (a cache may precede it).
+def causal_mask(queries: int, keys: int) -> Bool[Tensor, "queries keys"]:
+    """Each query sees the keys up to its own place; the last query sits at the last key (a cache may precede it)."""
+    return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
 
-    With a `window` it sees the last so many of them only, itself included.
-    """
-    mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
-    return mask.triu(keys - queries - window + 1) if window else mask
+
+def place_mask(
+    places: Int[Tensor, "*batch queries"], keys: int, window: int = 0
+) -> Bool[Tensor, "*batch queries keys"]:
+    """The same for queries at places of their own; with a `window` each sees the last so many only, itself included."""
+    behind = places[..., None] - torch.arange(keys, device=places.device)
+    return (behind >= 0) & (behind < window) if window else behind >= 0
 
 
 def prefix_mask(prefix: int, tokens: int) -> Bool[Tensor, "tokens tokens"]:

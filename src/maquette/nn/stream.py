@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from maquette.nn.cache import KeyValueCache
+from maquette.nn.cache import Cache
 from maquette.nn.layers import RMSNorm, SwiGLU
 from maquette.nn.linear import Linear
 from maquette.nn.masks import causal_mask
@@ -91,7 +91,7 @@ class Block(nn.Module):
         rotary: tuple[Rotary | None, ...],
         mask: Bool[Tensor, "..."] | None = None,
         causal: bool = False,
-        cache: KeyValueCache | None = None,
+        cache: Cache | None = None,
         layer: int = 0,
     ) -> tuple[Float[Tensor, "b _t _width"], ...]:
         """Args follow the streams' order; `mask` is True where a query may look, `causal` the fast common case."""
@@ -108,7 +108,7 @@ def attend(
     v: Float[Tensor, "b s k d"],
     mask: Bool[Tensor, "..."] | None = None,
     causal: bool = False,
-    cache: KeyValueCache | None = None,
+    cache: Cache | None = None,
     layer: int = 0,
 ) -> Float[Tensor, "b s h d"]:
     """Grouped-query softmax attention, softmax(q kᵀ / √d) v, over PyTorch's fused kernel.
@@ -120,7 +120,7 @@ def attend(
     """
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if cache is not None:
-        k, v = cache.extend(layer, k.to(cache.keys.dtype), v.to(cache.values.dtype))
+        k, v = cache.extend(layer, k.to(cache.dtype), v.to(cache.dtype))
         k, v = k.to(q.dtype), v.to(q.dtype)
     if causal and q.shape[2] != k.shape[2]:
         raise ValueError(f"causal attention of {q.shape[2]} queries to {k.shape[2]} keys; give a mask.")
