@@ -1,1 +1,25 @@
-"""Language models."""
+"""The language family: Llama, its tokenizers, checkpoints and recipes, and how all speak to a language model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maquette.language.interface import LanguageModel
+
+
+def load(where: str | Path, *, model: str = "", **options: Any) -> "LanguageModel":
+    """A language model: a checkpoint folder in the Hugging Face layout, or an endpoint's URL.
+
+    For a folder the options are those of `maquette.language.loading.load_engine`, for a URL those of
+    `maquette.language.endpoint.Endpoint`, of which `model` is the name that the endpoint calls it by.
+
+    Raises:
+        UserError: no such folder, a broken one, or no such URL.
+    """
+    if str(where).startswith(("http://", "https://")):
+        from maquette.language.endpoint import Endpoint
+
+        return Endpoint(str(where), model, **options)
+    from maquette.language.loading import load_engine
+
+    return load_engine(Path(where), **options)
