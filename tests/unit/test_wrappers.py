@@ -106,12 +106,8 @@ def test_a_budget_refuses_the_request_after_the_one_that_spent_it():
 def test_what_is_unavailable_is_tried_again_with_growing_pauses():
     pauses = []
     retry = Retry(times=4, first=1.0, longest=3.0)
-    assert (
-        retry(lambda: Retrying(model=model).model.sample(["a"], Sampling()), pauses.append)
-        if (model := Counting(failures=3))
-        else None
-    )
-    assert [round(pause * 2) for pause in pauses] == pytest.approx([1.5, 3, 4.5], abs=1.6)
+    model = Counting(failures=3)
+    assert retry(lambda: model.sample(["a"], Sampling()), pauses.append)
     assert all(low <= pause <= high for pause, (low, high) in zip(pauses, [(0.5, 1), (1, 2), (1.5, 3)], strict=True))
     with pytest.raises(Unavailable):
         retry(lambda: Counting(failures=9).sample(["a"], Sampling()), pauses.append)

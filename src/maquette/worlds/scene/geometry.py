@@ -56,6 +56,15 @@ def outline(shape: Shape) -> Polygon:
 
 
 @functools.cache
+def area(shape: Shape) -> float:
+    """Of the shape of radius 1."""
+    if shape == "ball":
+        return math.pi
+    (x, y), (x1, y1) = outline(shape).T, np.roll(outline(shape), -1, axis=0).T
+    return float((x * y1 - x1 * y).sum() / 2)
+
+
+@functools.cache
 def reach(shape: Shape) -> float:
     """The largest distance of a point of the shape of radius 1 from its centre."""
     return max((float(np.linalg.norm(piece, axis=1).max()) for piece in pieces(shape)), default=1.0)
