@@ -107,12 +107,12 @@ def load(directory: Path, dtype: torch.dtype = torch.float32) -> Llama:
     model.to_empty(device="cpu")
     model.settle()
     state = model.state_dict()
-    shards = _open_shards(directory)
+    found = shards(directory)
     for part in _parts(config):
         target = state[part.ours][part.rows]
-        if part.theirs not in shards:
+        if part.theirs not in found:
             raise UserError(f"{directory}: the tensor {part.theirs} is missing; download or export the folder again.")
-        file = shards[part.theirs]
+        file = found[part.theirs]
         try:
             with safe_open(file, framework="pt") as tensors:
                 source = tensors.get_tensor(part.theirs)
@@ -127,8 +127,12 @@ def load(directory: Path, dtype: torch.dtype = torch.float32) -> Llama:
     return model
 
 
-def _open_shards(directory: Path) -> dict[str, Path]:
-    """Which file holds each tensor."""
+def shards(directory: Path) -> dict[str, Path]:
+    """Which file holds each tensor.
+
+    Raises:
+        UserError: an index or a shard is missing or unreadable.
+    """
     if (directory / _INDEX).exists():
         try:
             where = {name: directory / file for name, file in read_json(directory / _INDEX)["weight_map"].items()}

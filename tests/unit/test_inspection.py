@@ -1,0 +1,117 @@
+"""`maquette inspect`: facts of a sound folder, and each fault of a broken one in a sentence."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from maquette.core.errors import UserError
+from maquette.language import checkpoints, load, tokenizers
+from maquette.language.chat import PLAIN
+from maquette.language.inspection import inspect_folder
+from maquette.language.interface import Message, Sampling
+from maquette.language.llama import Llama, LlamaConfig
+
+CONFIG = LlamaConfig(vocabulary=257, width=16, layers=2, heads=2, kv_heads=1, hidden=24, context=64, qk_norm=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    directory = tmp_path / "tiny"
+    checkpoints.save(Llama(CONFIG).initialise(torch.Generator().manual_seed(0)), directory)
+    tokenizers.save(tokenizers.byte_tokenizer(), directory)
+    path = directory / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": PLAIN}))
+    return directory
+
+
+def test_a_sound_folder_tells_its_facts(folder):
+    found = inspect_folder(folder, rows=4)
+    assert found.problems == ()
+    assert found.facts["architecture"] == "qwen3"
+    assert found.facts["parameters"] == sum(p.numel() for p in Llama(CONFIG).parameters())
+    assert found.facts["stored"] == f"{found.facts['parameters']:,} in F32"
+    assert "norms of q and k" in found.facts["with"]
+    assert found.facts["memory, cache"].startswith(f"{load(folder, rows=4).memory / 2**20:,.1f} MiB for 4 texts of 64")
+    assert set(found.files) == {path.name for path in folder.iterdir()}
+    assert all(len(checksum) == 64 for checksum in found.files.values())
+
+
+def without(file):
+    return lambda folder: (folder / file).unlink()
+
+
+def edited(file, **changes):
+    def edit(folder):
+        path = folder / file
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return edit
+
+
+def with_nan(folder):
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][3] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut_short(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+BREAKS = {
+    "no config": (without("config.json"), "config.json"),
+    "no weights": (without("model.safetensors"), "neither model.safetensors nor"),
+    "no tokenizer": (without("tokenizer.json"), "tokenizer.json"),
+    "another architecture": (edited("config.json", model_type="qwen4"), "did you mean 'qwen3'"),
+    "another width": (edited("config.json", hidden_size=32), "has shape"),
+    "a small vocabulary": (edited("config.json", vocab_size=100), "257"),
+    "a malformed template": (edited("tokenizer_config.json", chat_template="{% for x in %}"), "template is malformed"),
+    "NaN": (with_nan, "norm.weight hold NaN"),
+    "cut short": (cut_short, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_every_fault_is_a_sentence_and_stops_loading(folder, name):
+    damage, words = BREAKS[name]
+    damage(folder)
+    problems = inspect_folder(folder).problems
+    assert any(words in problem for problem in problems), problems
+    assert not any("\n" in problem for problem in problems)
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_talks(folder):
+    model = load(folder)
+    turns = [Message(role="user", content="hello")]
+    sampling = Sampling(max_tokens=8, seed=0)
+    (answer,) = model.sample([turns], sampling)[0]
+    (same,) = model.sample(["<|user|>hello<|end|><|assistant|>"], sampling)[0]
+    assert answer.tokens == same.tokens
+    begun = [*turns, Message(role="assistant", content="well")]
+    (went_on,) = model.sample([begun], sampling)[0]
+    assert went_on.usage.prompt == answer.usage.prompt + 4
+    without("tokenizer_config.json")(folder)
+    silent = load(folder)
+    with pytest.raises(UserError, match="has no chat"):
+        silent.sample([turns], sampling)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"dtype": "float31"}, "did you mean 'float32'"), ({"rows": 0}, "rows = 0"), ({"context": 0}, "context = 0")],
+)
+def test_bad_options_are_one_sentence(folder, options, words):
+    with pytest.raises(UserError, match=words):
+        load(folder, **options)
+
+
+def test_no_folder_is_one_sentence(tmp_path):
+    for do in (load, inspect_folder):
+        with pytest.raises(UserError, match="is no folder"):
+            do(tmp_path / "nowhere")
