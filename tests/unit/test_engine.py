@@ -10,6 +10,8 @@ from maquette.language import tokenizers
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import LanguageModel, Sampling, Thinking
 from maquette.language.llama import Llama, LlamaConfig
+from maquette.nn.cache import Rows
+from maquette.nn.rope import YarnScaling
 
 torch.set_num_threads(1)
 
@@ -87,6 +89,30 @@ def test_draws_follow_the_distribution():
         count = sum(one.tokens == (token,) for one in found)
         assert abs(count - 2000 * share) < 4 * (2000 * share * (1 - share)) ** 0.5
     assert {one.tokens[0] for one in found} <= set(tokens.tolist())
+
+
+SCALED = dataclasses.replace(TINY, tied=True, rope_scaling=YarnScaling(factor=4.0, original_context=16))
+
+
+@pytest.mark.parametrize("config", [TINY, LOCAL, SCALED], ids=["llama", "windows-bias-norms", "yarn-tied"])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_the_quick_step_is_the_model_s_own(config, ragged):
+    engine = engine_of(config)
+    lengths = [9, 12, 1] if ragged else [9, 9, 9]
+    texts = [
+        torch.randint(0, 257, (length + 1,), generator=torch.Generator().manual_seed(i))
+        for i, length in enumerate(lengths)
+    ]
+    scheduler = engine.scheduler
+    assert scheduler.decoder is not None
+    with torch.inference_mode():
+        for row, text in enumerate(texts):
+            place = torch.arange(len(text) - 1)[None]
+            engine.model(text[None, :-1], positions=place, cache=Rows(scheduler.cache, row, place))
+        found = scheduler.decoder(torch.stack([text[-1] for text in texts]), torch.tensor(lengths), scheduler.cache)
+        for row, text in zip(found, texts, strict=True):
+            whole = engine.model(text[None])[0, -1]
+            assert (row - whole).abs().max() <= 1e-5 * whole.abs().max()
 
 
 def test_without_a_seed_two_calls_differ_and_tell_their_seeds():

@@ -163,6 +163,8 @@ class Score:
     """Of each token of the continuation, natural."""
     greedy: bool
     """Whether the likeliest token was the continuation's everywhere."""
+    likeliest: tuple[dict[int | str, float], ...] | None = None
+    """At each place the likeliest tokens and their log-probabilities, where they were asked for."""
     usage: Usage = field(default_factory=Usage)
 
     @property

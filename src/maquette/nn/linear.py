@@ -27,7 +27,9 @@ class Linear(nn.Module):
     def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any out"]:
         """Over the last axis."""
         if _ONEDNN and _plain(x) and self.weight.dtype == torch.float32:
-            y: Tensor = _OneDnnProduct.apply(x.flatten(0, -2), self.weight).unflatten(0, x.shape[:-1])
+            rows = x.flatten(0, -2)  # autograd's own function costs more than a product of few rows
+            product = _OneDnnProduct.apply if torch.is_grad_enabled() else _product
+            y: Tensor = product(rows, self.weight).unflatten(0, x.shape[:-1])
             return y if self.bias is None else y + self.bias
         return F.linear(x, self.weight, self.bias)
 

@@ -124,12 +124,28 @@ def attend(
         k, v = k.to(q.dtype), v.to(q.dtype)
     if causal and q.shape[2] != k.shape[2]:
         raise ValueError(f"causal attention of {q.shape[2]} queries to {k.shape[2]} keys; give a mask.")
-    if _short(q, k):
+    if q.shape[2] == 1 and q.device.type == "cpu" and not torch.is_grad_enabled():
+        x = _of_one_query(q, k, v, mask)
+    elif _short(q, k):
         x = _by_products(q, k, v, mask, causal)
     else:
         grouped = q.shape[1] != k.shape[1]
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=grouped)
     return x.transpose(1, 2)
+
+
+def _of_one_query(
+    q: Float[Tensor, "b h 1 d"],
+    k: Float[Tensor, "b k s d"],
+    v: Float[Tensor, "b k s d"],
+    mask: Bool[Tensor, "b 1 1 s"] | None,
+) -> Float[Tensor, "b h 1 d"]:
+    """The same for one token a row, as sampling has it: the fused kernel spends its time on blocks of one."""
+    (b, h, _, d), (kv, s) = q.shape, k.shape[1:3]
+    scores = torch.bmm(q.reshape(b * kv, h // kv, d) * d**-0.5, k.flatten(0, 1).transpose(1, 2)).view(b, h, 1, s)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -torch.inf)
+    return torch.bmm(scores.softmax(-1).view(b * kv, h // kv, s), v.flatten(0, 1)).view(b, h, 1, d)
 
 
 def _short(q: Tensor, k: Tensor) -> bool:

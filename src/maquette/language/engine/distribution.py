@@ -35,7 +35,8 @@ def distribution(logits: Float[Tensor, "n v"], cut: Cutoffs) -> Float[Tensor, "n
     Top-p keeps the likeliest tokens up to and including the one that reaches the share (Holtzman et al. 2020,
     arXiv:1904.09751). Greedy rows come out as if their temperature were 1.
     """
-    scaled = logits / torch.where(cut.temperature == 0, 1.0, cut.temperature)
+    # Below the largest logit: a temperature close to 0 makes −∞ of the others, where ∞ − ∞ would be no number.
+    scaled = (logits - logits.amax(-1, keepdim=True)) / torch.where(cut.temperature == 0, 1.0, cut.temperature)
     p = scaled.softmax(-1)
     if cut.by_share:
         p = p.where(p >= cut.min_p * p.amax(-1, keepdim=True), 0.0)

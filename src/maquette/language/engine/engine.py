@@ -135,8 +135,8 @@ class Engine:
         return self.score_tokens(split)
 
     @torch.inference_mode()
-    def score_tokens(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
-        """The same for token ids."""
+    def score_tokens(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], *, likeliest: int = 0) -> list[Score]:
+        """The same for token ids, with so many of the likeliest tokens at each place."""
         for prompt, text in pairs:
             if not prompt or not text:
                 raise UserError("Nothing to score: give at least one token of a prompt and of its continuation.")
@@ -147,7 +147,7 @@ class Engine:
                 )
         found: dict[int, Score] = {}
         for group in self._alike(pairs):
-            found |= zip(group, self._score_group([pairs[i] for i in group]), strict=True)
+            found |= zip(group, self._score_group([pairs[i] for i in group], likeliest), strict=True)
         return [found[i] for i in range(len(pairs))]
 
     def _alike(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[list[int]]:
@@ -161,7 +161,7 @@ class Engine:
                 groups.append([i])
         return groups
 
-    def _score_group(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Score]:
+    def _score_group(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]], likeliest: int) -> list[Score]:
         longest = max(len(prompt) + len(text) for prompt, text in pairs)
         tokens = torch.zeros(len(pairs), longest, dtype=torch.long)
         for row, (prompt, text) in enumerate(pairs):
@@ -172,10 +172,13 @@ class Engine:
             begin, end = len(prompt) - 1, len(prompt) + len(text) - 1
             logprobs = self.model.head(features[row : row + 1, begin:end])[0].float().log_softmax(-1).cpu()
             target = torch.tensor(list(text))
+            top = logprobs.topk(min(likeliest, logprobs.shape[1]))
+            likeliest_at = zip(top.indices.tolist(), top.values.tolist(), strict=True)
             scores.append(
                 Score(
                     tokens=tuple(text),
                     logprobs=tuple(logprobs.gather(-1, target[:, None])[:, 0].tolist()),
+                    likeliest=tuple(dict(zip(*at, strict=True)) for at in likeliest_at) if likeliest else None,
                     greedy=bool((logprobs.argmax(-1) == target).all()),
                     usage=Usage(
                         prompt=len(prompt) + len(text), flops=self.model.config.forward_flops(len(prompt) + len(text))
@@ -183,6 +186,15 @@ class Engine:
                 )
             )
         return scores
+
+    def tokens(self, prompt: Prompt) -> list[int]:
+        """A prompt's ids, as `sample` reads it.
+
+        Raises:
+            Unsupported: a conversation, and no chat template.
+            UserError: a token that the model does not know, a conversation that the template refuses.
+        """
+        return self._tokens(prompt)[0]
 
     def prefix(self, prompt: Prompt) -> "EnginePrefix":
         """See `LanguageModel.prefix`: its keys and values are computed once, here."""

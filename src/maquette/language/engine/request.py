@@ -59,6 +59,7 @@ class Request:
         thinking = self.sampling.thinking
         self._thinking = thinking is not None
         self._again = thinking.again if thinking else 0
+        self._reads = bool(self.sampling.stop or thinking or self.on_text)
         self._longest_stop = max((len(one) for one in self.sampling.stop), default=0)
 
     @property
@@ -107,7 +108,7 @@ class Request:
             self._take_choice(token)
         elif token in self.ends:
             self.finish = "end"
-        else:
+        elif self._reads:
             self.text += self._stream.step(self.tokenizer, token) or ""
             if self._thinking:
                 self._think()

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from maquette.language.engine.decoder import Decoder, fits
 from maquette.language.engine.distribution import Cutoffs, choose
 from maquette.language.engine.request import Request
 from maquette.language.llama import Llama
@@ -43,6 +44,8 @@ class Scheduler:
         self.waiting: deque[tuple[Request, Kept | None]] = deque()
         self.running: list[Request] = []
         self.device = cache.keys.device
+        with torch.no_grad():
+            self.decoder = Decoder(model, cache.capacity) if fits(model) and not invariant else None
         self._cutoffs: Cutoffs | None = None
 
     def submit(self, request: Request, prefix: Kept | None = None) -> None:
@@ -55,6 +58,12 @@ class Scheduler:
         if request in self.running:
             self._remove(self.running.index(request))
 
+    def clear(self) -> None:
+        """Drop every request, after a failure that leaves none of them to go on."""
+        self.waiting.clear()
+        self.running.clear()
+        self._cutoffs = None
+
     @property
     def busy(self) -> bool:
         """Whether anything is left to do."""
@@ -66,8 +75,8 @@ class Scheduler:
         going = len(self.running)
         logits = self._admit()
         if going:
-            last = torch.tensor([[one.tokens[-1]] for one in self.running[:going]], device=self.device)
-            places = torch.tensor([[one.length - 1] for one in self.running[:going]], device=self.device)
+            last = torch.tensor([one.tokens[-1] for one in self.running[:going]], device=self.device)
+            places = torch.tensor([one.length - 1 for one in self.running[:going]], device=self.device)
             logits = [self._decode(last, places), *logits]
             for one in self.running[:going]:
                 one.flops += self.model.config.forward_flops(1, one.length - 1)
@@ -78,14 +87,16 @@ class Scheduler:
             self._remove(self.running.index(one))
         return ended
 
-    def _decode(self, last: Int[Tensor, "n 1"], places: Int[Tensor, "n 1"]) -> Float[Tensor, "n v"]:
-        if not self.invariant:
-            return self.model(last, positions=places, cache=Rows(self.cache, 0, places))[:, 0]
-        rows = [
-            self.model(last[i : i + 1], positions=place, cache=Rows(self.cache, i, place))[:, 0]
-            for i, place in enumerate(places.split(1))
-        ]
-        return torch.cat(rows)
+    def _decode(self, last: Int[Tensor, " n"], places: Int[Tensor, " n"]) -> Float[Tensor, "n v"]:
+        if self.decoder is not None:
+            return self.decoder(last, places, self.cache)
+        alone = range(len(last)) if self.invariant else ()
+        parts = [slice(i, i + 1) for i in alone] or [slice(None)]
+        found = []
+        for part in parts:
+            rows = Rows(self.cache, part.start or 0, places[part, None])
+            found.append(self.model(last[part, None], positions=places[part, None], cache=rows)[:, 0])
+        return torch.cat(found)
 
     def _admit(self) -> list[Float[Tensor, "rows v"]]:
         """Give free rows to those who wait longest; the logits behind their prompts, in the order of their rows."""
