@@ -4,9 +4,9 @@
     python benchmarks/lm_sampling.py --only 1M      the cases with 1M in their name
     python benchmarks/lm_sampling.py --record       every case, kept in results/benchmarks/lm_sampling.json
 
-Each case runs in a process of its own, ours and theirs in turns. Theirs is named by its cache: `generate` keeps a dynamic
-one by default; a static one, compiled, is its fastest where compiling is paid for. Greedy, so that texts can be compared:
-in float32 they must be the same, in bfloat16 (where near-ties fall to either side) their first tokens mostly are.
+Each case runs in a process of its own, ours and theirs in turns. Theirs is named by its cache: `generate` keeps a
+dynamic one by default; a static one, compiled, is its fastest where compiling is paid for. Greedy, so that texts can be
+compared: in float32 they must be the same, in bfloat16 (where near-ties fall to either side) their beginnings are.
 """
 
 import sys
