@@ -1,7 +1,7 @@
 """The engine: a Llama and its tokenizer behind the interface of `maquette.language.interface`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import cast, get_args
 
 import torch
@@ -92,6 +92,25 @@ class Engine:
         while self.scheduler.busy:
             self.scheduler.step()
         return [[request.completion() for request, _ in requests] for requests in asked]
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        """One sample's text as it comes.
+
+        Raises:
+            UserError: as `sample`.
+        """
+        refuse_unsupported(self, (prompt,), sampling)
+        ((request, kept),) = self.requests(prompt, sampling)
+        pieces: list[str] = []
+        request = replace(request, on_text=pieces.append)
+        self.scheduler.submit(request, kept)
+        try:
+            while request.finish is None:
+                self.scheduler.step()
+                yield "".join(pieces)
+                pieces.clear()
+        finally:
+            self.scheduler.cancel(request)  # where the reader left before the end
 
     def requests(self, prompt: Prompt, sampling: Sampling, n: int = 1) -> list[tuple[Request, Kept | None]]:
         """What to submit to the scheduler for `n` samples of a prompt.

@@ -116,6 +116,8 @@ class Request:
                 self._look_for_stop()
         if self.finish is None and len(self.tokens) >= self.sampling.max_tokens:
             self.finish = "length"
+        if self.finish in ("end", "length"):  # with the bytes of a character that never became whole
+            self.text = self.tokenizer.decode([token for token in self.tokens if token not in self.ends])
         self._tell()
 
     def _take_choice(self, token: int) -> None:
@@ -181,11 +183,8 @@ class Request:
     def completion(self) -> Completion:
         """What has come of it."""
         assert self.finish is not None
-        text = self.text
-        if self.finish != "stop":  # bytes of a character that never became whole included
-            text = self.tokenizer.decode([token for token in self.tokens if token not in self.ends])
         return Completion(
-            text=text,
+            text=self.text,
             finish=self.finish,
             stopped_by=self.stopped_by,
             tokens=tuple(self.tokens),
