@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from maquette.core.devices import pick_precision
 from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
 from maquette.core.seeds import torch_generator
@@ -241,6 +242,23 @@ def test_the_loop_follows_the_schedule(tmp_path):
     run(settings=config(schedule=schedule, log_every=1), directory=tmp_path)
     rates = [row["lr"] for row in read_metrics(tmp_path / "metrics.jsonl")]
     assert rates == pytest.approx([OptimizerConfig().lr * schedule.share(s, 12) for s in range(12)])
+
+
+def test_products_are_in_bfloat16_only_where_the_processor_has_it(monkeypatch, tmp_path):
+    cpu = torch.device("cpu")
+    for native, chosen in ((True, "bf16"), (False, "fp32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
+        assert pick_precision("auto", cpu) == chosen
+        assert [pick_precision(asked, cpu) for asked in ("fp32", "bf16")] == ["fp32", "bf16"]
+        dtypes = []
+        run(
+            settings=config(precision="auto", steps=2),
+            directory=tmp_path / chosen,
+            evaluate=lambda m, seen=dtypes: {"v": float(seen.append(m(batches(0)["tokens"]).dtype) or 0)},
+        )
+        assert dtypes == [torch.bfloat16 if native else torch.float32]
+        with pytest.raises(UserError, match="made with another precision"):
+            run(settings=config(precision="fp32" if native else "bf16", steps=3), directory=tmp_path / chosen)
 
 
 # ---- optimisers

@@ -13,7 +13,7 @@ from maquette.core.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 _TCMALLOC = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
@@ -39,11 +39,21 @@ def pick_device(name: str = "auto") -> "torch.device":
     return device
 
 
+def pick_precision(precision: Precision, device: "torch.device") -> Precision:
+    """For `auto` bf16 where the device computes in it: a CPU that emulates it is ten times slower than in fp32."""
+    import torch
+
+    if precision != "auto":
+        return precision
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return "bf16" if native else "fp32"
+
+
 def autocast(device: "torch.device", precision: Precision) -> contextlib.AbstractContextManager[object]:
     """Products in bfloat16 over float32 parameters, or nothing. Parameters in bfloat16 would cost quality."""
     import torch
 
-    if precision == "fp32":
+    if pick_precision(precision, device) == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 

@@ -8,14 +8,14 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from maquette.core.devices import Precision, autocast, pick_device
+from maquette.core.devices import Precision, autocast, pick_device, pick_precision
 from maquette.core.errors import UserError
 from maquette.core.files import fingerprint, sole_writer
 from maquette.core.seeds import seed_everything
@@ -52,7 +52,7 @@ class TrainConfig:
     """Largest gradient norm; 0 leaves gradients alone."""
     ema: float = 0.0
     """Decay of the averaged weights; 0 keeps none."""
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     compile: bool = False
     seed: int = 0
     device: str = "auto"
@@ -167,9 +167,11 @@ class _Run:
         self.made_of = made_of
         self.data = _fingerprint_of_batch(batches(0)) if directory else ""
         seed_everything(config.seed)
-        self.objective, self.count, self.batches, self.config = objective, count, batches, config
-        self.directory, self.evaluate, self.progress, self.world = directory, evaluate, progress, world
         self.device = pick_device(config.device)
+        # Decided here, so that checkpoints hold it: a run goes on in the precision it began in, or not at all.
+        self.config = config = replace(config, precision=pick_precision(config.precision, self.device))
+        self.objective, self.count, self.batches = objective, count, batches
+        self.directory, self.evaluate, self.progress, self.world = directory, evaluate, progress, world
         self.bare = model.to(self.device)
         self.model = world.wrap(self.bare, self.device)
         if config.compile:
