@@ -195,6 +195,84 @@ class New:
     """The folder to write it to; this one, if not given."""
 
 
+@dataclass(frozen=True)
+class Serve:
+    """A model behind the OpenAI API."""
+
+    directory: Annotated[Positional[Path], arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout.")]
+    _: KW_ONLY
+    host: Text = "127.0.0.1"
+    """The address to listen at; one that others reach needs a token in the environment variable MAQUETTE_TOKEN."""
+    port: Annotated[int, arg(metavar="N")] = 8000
+    """0 takes a free one."""
+    name: MaybeText = None
+    """What clients call the model; the folder's name, if not given."""
+    rows: Annotated[int, arg(metavar="N")] = 64
+    """Samples that run at once."""
+    context: Count = None
+    """Tokens of prompt and answer together; the model's, up to 4,096, if not given."""
+    dtype: Text = "float32"
+    """Or bfloat16."""
+    device: Text = "auto"
+    """cpu, cuda, cuda:1 …; a GPU where there is one, if not given."""
+    invariant: bool = False
+    """The same prompt and seed give the same text whatever else is asked for, to the bit; slower."""
+    seconds: Annotated[float, arg(metavar="SECONDS")] = 600.0
+    """What one request may take."""
+
+
+@dataclass(frozen=True)
+class Inspect:
+    """A checkpoint folder."""
+
+    directory: Annotated[Positional[Path], arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout.")]
+    _: KW_ONLY
+    rows: Annotated[int, arg(metavar="N")] = 64
+    """Samples at once that the cache's memory is told for."""
+    context: Count = None
+    """Tokens of prompt and answer together; the model's, up to 4,096, if not given."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A conversation in the terminal."""
+
+    where: Annotated[Positional[str], arg(metavar="DIR", help="A checkpoint folder, or an endpoint's URL.")]
+    _: KW_ONLY
+    model: Text = ""
+    """What the endpoint calls its model."""
+    system: Text = ""
+    """What the model is told first."""
+    temperature: Annotated[float, arg(metavar="T")] = 0.7
+    """0 takes the likeliest word."""
+    max_tokens: Annotated[int, arg(metavar="N")] = 256
+    """Of an answer."""
+    seed: Count = None
+    """The same seed and words give the same answers."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A world that data comes from."""
+
+    name: Annotated[Positional[str], arg(metavar="WORLD", help="scene: things that move, and robots on a table top.")]
+    _: KW_ONLY
+    show: bool = False
+    """Draw a contact sheet (PNG) and an animation (GIF), instead of naming what is in it."""
+    seed: int = 0
+    """Of what is drawn."""
+    size: Annotated[int, arg(metavar="PIXELS")] = 64
+    """Width of a frame, from 16 on; the pictures are enlarged."""
+    law: MaybeText = None
+    """Ten clips of one law, pendulum say, instead of one of each and five tasks."""
+    out: Path = RECORDS[0] / "world"
+    """The folder that the pictures go to."""
+    json: bool = False
+    """Print JSON."""
+
+
 COMMANDS: Mapping[str, tuple[type, str, str]] = {
     "list": (List, "Every study: its question, its verdicts, its cost.", "maquette list"),
     "run": (Run, "Run a study: arms × seeds, then the verdict on each claim.", "maquette run scaling_laws --jobs 2"),
@@ -224,6 +302,26 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
         Train,
         "Train a recipe's model; the result is a checkpoint folder that transformers loads too.",
         "maquette train tiny-llama --text ~/notes",
+    ),
+    "chat": (
+        Chat,
+        "Talk with a checkpoint folder's model, or an endpoint's.",
+        "maquette chat runs/train/tiny-llama --seed 0",
+    ),
+    "inspect": (
+        Inspect,
+        "What a checkpoint folder holds: architecture, sizes, checksums, memory; and what is wrong with it.",
+        "maquette inspect runs/train/tiny-llama",
+    ),
+    "serve": (
+        Serve,
+        "Serve a checkpoint folder through the OpenAI API: completions, chat, streams, log-probabilities.",
+        "maquette serve runs/train/tiny-llama --port 8000",
+    ),
+    "world": (
+        World,
+        "Look at a world that data comes from: what is in it, a contact sheet, an animation.",
+        "maquette world scene --show",
     ),
     "plan": (
         Plan,

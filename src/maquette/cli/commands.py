@@ -17,22 +17,26 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli import research
+from maquette.cli import models, research, worlds
 from maquette.cli.arguments import (
     RECORDS,
+    Chat,
     Criticise,
     Improve,
+    Inspect,
     List,
     New,
     Plan,
     PlanStudy,
     Report,
     Run,
+    Serve,
     Tour,
     Train,
+    World,
     parse,
 )
-from maquette.core.devices import pick_device, prepare_process
+from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -72,6 +76,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(command, New):
         return research.new(command, taken=_studies())
     others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}
+    others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
     return others[type(command)](command)
 
 
@@ -281,7 +286,7 @@ def _train(command: Train) -> int:
         raise UserError("--text and --dataset were both given; leave one out.")
     if command.seed < 0:
         raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
-    pick_device(command.device)  # refused before minutes go into reading the text
+    device = pick_device(command.device)  # refused before minutes go into reading the text
     steps = recipe.train.steps if command.steps is None else command.steps
     train = replace(recipe.train, steps=steps, seed=command.seed, device=command.device)
     source = (
@@ -290,7 +295,8 @@ def _train(command: Train) -> int:
     world = join_world(command.strategy)
     out = command.out or RECORDS[0] / "train" / command.recipe
     console = Console(stderr=True, quiet=not world.leads)
-    console.print(f"{command.recipe}: {recipe.about}; {allocator}", highlight=False)
+    precision = pick_precision(train.precision, device)
+    console.print(f"{command.recipe}: {recipe.about}; {allocator}; {precision} on {device}", highlight=False)
     with console.status("reading the text") as status:
         text = prepare(
             source, vocabulary=recipe.model.vocabulary, progress=lambda stage, _: status.update(f"text: {stage}")

@@ -89,7 +89,7 @@ class KeyValueCache:
 class Rows:
     """Some neighbouring rows of a cache whose rows have lengths of their own, for one pass.
 
-    Token t of row b goes to place `positions[b, t]`; where that is the same in every row, they are written as one block.
+    Token t of row b goes to place `positions[b, t]`; where that is the same for every row, they are one block.
     """
 
     def __init__(self, cache: KeyValueCache, first: int, positions: Int[Tensor, "rows new"]) -> None:
