@@ -120,7 +120,7 @@ def test_list_names_every_study(maquette):
         assert row["question"].endswith("?")
 
 
-@pytest.mark.parametrize("command", ["", "list", "run", "report", "tour", "plan"])
+@pytest.mark.parametrize("command", ["", "list", "run", "report", "tour", "plan", "world", "serve", "chat", "inspect"])
 def test_help_has_an_example(maquette, command):
     done = maquette(f"{command} --help")
     assert done.returncode == 0

@@ -306,7 +306,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     "chat": (
         Chat,
         "Talk with a checkpoint folder's model, or an endpoint's.",
-        "maquette chat runs/train/tiny-llama --seed 0",
+        "maquette chat ~/models/SmolLM2-135M-Instruct --seed 0",
     ),
     "inspect": (
         Inspect,
