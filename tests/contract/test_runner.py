@@ -307,11 +307,13 @@ def test_a_killed_run_loses_at_most_the_running_trials(toy, jobs, ending):
     toy.write(("pause: float = 0.0", "pause: float = 0.15"))
     maquette = Path(sys.executable).with_name("maquette")
     command = [maquette, "run", str(toy.path), "--scale", "smoke", "--jobs", str(jobs)]
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit deafness to it
     with subprocess.Popen(command, cwd=toy.path.parent, stderr=subprocess.PIPE) as process:
         eventually(lambda: len(list(toy.directory.glob("smoke/trials/*.json"))) >= 2)
         sent = time.monotonic()
         process.send_signal(ending)
         said = process.stderr.read()
+    signal.signal(signal.SIGINT, heard)
     assert time.monotonic() - sent < 5
     assert process.returncode == (130 if ending == signal.SIGINT else -9)
     assert b"Traceback" not in said
