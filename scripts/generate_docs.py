@@ -31,14 +31,15 @@ trace that was taken with it. What is stale blocks nobody.
 
 
 def committed() -> dict[str, Evidence]:
-    """The evidence in results/, by study: the largest scale that decides."""
+    """The evidence in results/, by study: the largest scale that decides, as soon as it has a whole seed."""
     found = {}
     for system in SYSTEMS:
         for scale in ("gpu", "laptop"):
             directory = ROOT / "results" / str(system.study) / scale
             if system.study and any(directory.glob("trials/*.json")):
                 study = load_study(f"maquette.studies.{system.family}.{system.study}")
-                found[system.study] = read_evidence(study, scale, directory)
+                evidence = read_evidence(study, scale, directory)
+                found |= {system.study: evidence} if evidence.by_seed else {}
     return found
 
 

@@ -388,7 +388,7 @@ STUDY = Study(
     ),
     scales=Scales(
         smoke=Scale(seeds=1, changes={"shrink": 300.0, "packages": ("mpmath",), "validation_tokens": 4096, "draws": 2}),
-        tour=Scale(seeds=1, changes={"shrink": 16.0, "validation_tokens": 32_768, "draws": 2}),
+        tour=Scale(seeds=1, changes={"shrink": 11.0, "validation_tokens": 32_768, "draws": 2}),
         laptop=Scale(
             seeds=12,
             verdict=True,
