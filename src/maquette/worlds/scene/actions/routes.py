@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from maquette.worlds.scene.geometry import HAND, outline
-from maquette.worlds.scene.state import Point
+from maquette.worlds.scene.geometry import BAR, FRONT, HAND, STEM, outline
+from maquette.worlds.scene.state import Drawer, Point
 from maquette.worlds.scene.vocabulary import Shape
 
 CORNERS = 16
@@ -134,3 +134,17 @@ def touching(shape: Shape, radius: float, direction: float) -> float:
     ).T
     hit = np.abs(y) < HAND
     return float((x[hit] + np.sqrt(HAND**2 - y[hit] ** 2)).max())
+
+
+def discs_of(drawer: Drawer, opening: float, handle: Point) -> list[tuple[float, float, float]]:
+    """Discs along the bar, the stem, the front and the sides of a drawer: x, y and radius."""
+    (x, y), front = handle, 1 - opening - FRONT / 2
+    bar = [(x + share * BAR[0], y, BAR[1] / 2) for share in (-1, 0, 1)]
+    stem = [(x, y + (BAR[1] + STEM[1]) / 2, STEM[1] / 4)]
+    panel = [(x + share * drawer.half, front, FRONT / 2) for share in (-1, -0.5, 0, 0.5, 1)]
+    sides = [
+        (x + side * drawer.half, far, FRONT / 2)
+        for far in np.arange(front + 0.08, 1, 0.08).tolist()
+        for side in (-1, 1)
+    ]
+    return bar + stem + panel + sides

@@ -28,8 +28,8 @@ ATTEMPTS, PLACES = 60, 40
 """Scenes tried for a seed, and places tried for a part of one."""
 HALF = Zone(colour="red", centre=(0.5, 0.5)).half
 """Of a zone's side."""
-PAINTED = 0.05
-"""Widths between a zone and another, or the table's edge."""
+APART, INWARDS = 0.05, 0.1
+"""Widths at least between two zones, and between a zone and the table's edge: nobody pushes a thing off a wall."""
 OUTSIDE = 0.05
 """Widths by which a thing's centre is outside every zone at the start."""
 FROM_EDGES = 0.2
@@ -125,8 +125,8 @@ class _Room:
 
     def for_zone(self, others: Sequence[Point]) -> Point:
         """Where a zone overlaps no other."""
-        for x, y in self._draw(HALF + PAINTED):
-            apart = all(max(abs(x - a), abs(y - b)) >= 2 * HALF + PAINTED for a, b in others)
+        for x, y in self._draw(HALF + INWARDS):
+            apart = all(max(abs(x - a), abs(y - b)) >= 2 * HALF + APART for a, b in others)
             if apart and self._is_clear(x, y, HALF):
                 return x, y
         raise _Crowded

@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float
 from maquette.worlds.scene.actions.embodiments import BASE, LINKS, SPEED
 from maquette.worlds.scene.actions.episode import Episode
 from maquette.worlds.scene.actions.layout import one_of
-from maquette.worlds.scene.actions.routes import is_free, length, route, touching
+from maquette.worlds.scene.actions.routes import discs_of, is_free, length, route, touching
 from maquette.worlds.scene.actions.table import CLOSED, HANDLE
 from maquette.worlds.scene.actions.tasks import Step, is_done, lies_in
-from maquette.worlds.scene.geometry import BAR, FRONT, HAND, STEM
-from maquette.worlds.scene.state import Drawer, Point
+from maquette.worlds.scene.geometry import BAR, HAND, STEM
+from maquette.worlds.scene.state import Drawer, Point, Zone
 
 Motion = tuple[float, float, float]
 """The hand's velocity in widths / s, and how fast the jaws open, from -1 to 1."""
@@ -47,6 +47,10 @@ STEERING = 6.0
 """How fast a hand moves sideways for each width that it is off the line of the push, per second."""
 DISTURBED = 0.02
 """Widths that a push may move other things."""
+STRAY = 0.2
+"""Widths from a spot at which a thing that does not belong there is in the way."""
+VAIN = 2
+"""Pushes without effect after which a hand starts over from somewhere else."""
 STALLED = 0.8
 """Seconds without progress after which something is begun anew."""
 PULLED = 0.9
@@ -65,6 +69,7 @@ class Skills:
         self._episode, self._rng = episode, rng
         self._table, self._hz = episode.table, episode.control_hz
         self._embodiment = episode.embodiment
+        self._vain = 0
 
     def all_steps(self) -> Iterator[Motion]:
         """The steps of the task in turn, and again whatever has come undone."""
@@ -89,7 +94,10 @@ class Skills:
         else:
             left = [i for i, zone in zip(step.things, step.zones, strict=True) if not lies_in(self._table, i, zone)]
             i = self._nearest(left or step.things, spots)
-            yield from self._carry(i, spots[i]) if self._embodiment == "gripper" else self._push(i, spots[i])
+            spot, stray = spots[i], self._stray_at(spots[i], step)
+            if stray is not None:
+                i, spot = stray, self._aside(stray)
+            yield from self._carry(i, spot) if self._embodiment == "gripper" else self._push(i, spot)
         yield STILL
 
     # ---- what it sees ----
@@ -127,6 +135,25 @@ class Skills:
                     total += 3 * max(0.0, thing.reach + self._table.things[i].reach - math.dist(self._place(j), spot))
         return total
 
+    def _stray_at(self, spot: Point, step: Step) -> int | None:
+        """Another thing that has come to lie in a step's zone, near a spot there."""
+        things = [i for i in range(len(self._table.things)) if i not in step.things]
+        strays = [i for i in things if any(lies_in(self._table, i, zone) for zone in step.zones)]
+        return next((i for i in strays if math.dist(self._place(i), spot) < STRAY), None)
+
+    def _aside(self, i: int) -> Point:
+        """The nearest place for a thing out of every zone and clear of the others."""
+        zones = [part for part in self._episode.assignment.scene.scenery if isinstance(part, Zone)]
+        discs = self._obstacles(radius=self._table.things[i].reach, but=i)
+        steps = np.linspace(0.2, 0.8, 13).tolist()
+        free = [
+            (x, y)
+            for x, y in itertools.product(steps, steps)
+            if all(max(abs(x - zone.centre[0]), abs(y - zone.centre[1])) > zone.half + CLEAR for zone in zones)
+            and is_free((x, y), (x, y), discs)
+        ]
+        return min(free, key=lambda place: math.dist(place, self._place(i)), default=(0.5, 0.5))
+
     def _nearest(self, things: Sequence[int], spots: Mapping[int, Point]) -> int:
         """The thing that takes the least way."""
         ways = [math.dist(self._hand(), self._place(i)) + math.dist(self._place(i), spots[i]) for i in things]
@@ -141,7 +168,7 @@ class Skills:
         table = self._table
         discs = [(*self._place(i), thing.reach) for i, thing in enumerate(table.things) if i != but]
         if table.drawer:
-            discs += _discs_of(table.drawer, table.opening, table.handle)
+            discs += discs_of(table.drawer, table.opening, table.handle)
         return np.array(discs).reshape(-1, 3) + np.array([0, 0, radius + CLEAR])
 
     def _has_room(self, points: Float[np.ndarray, "points 2"]) -> Bool[np.ndarray, " points"]:
@@ -203,6 +230,9 @@ class Skills:
 
     def _push(self, i: int, spot: Point) -> Iterator[Motion]:
         """A thing to a spot, past the others; as many pushes as one way without trouble takes."""
+        if self._vain >= VAIN:
+            self._vain = 0
+            yield from self._start_over()
         at, margin = self._place(i), self._table.things[i].reach + 2 * HAND
         discs = self._obstacles(radius=self._table.things[i].reach, but=i)
         way = next(filter(None, (route(at, spot, discs * (1, 1, room), margin=margin) for room in ROOM)), None)
@@ -217,6 +247,21 @@ class Skills:
                 yield 0.0, 0.0, -1.0
             yield from self._shove(i, target, ahead)
             if math.dist(self._place(i), target) > 2 * NEAR_SPOT:
+                break
+        self._vain = self._vain + 1 if math.dist(self._place(i), at) < NEAR_SPOT else 0
+
+    def _start_over(self) -> Iterator[Motion]:
+        """To any place where nothing is; an arm above everything, so that its joints come free."""
+        yield from self._back_off()
+        discs = self._obstacles(radius=HAND)
+        for x, y in self._rng.uniform(0.2, 0.8, (20, 2)).tolist():
+            place = x, y
+            if self._is_room(place) and is_free(place, place, discs):
+                if self._embodiment == "arm":
+                    yield from self._open_jaws()
+                    yield from self._go(place)
+                else:
+                    yield from self._follow(route(self._hand(), place, discs, margin=EDGE) or [])
                 return
 
     def _behind(self, i: int, ahead: Point) -> Point:
@@ -334,17 +379,3 @@ class Skills:
             yield (x + side * at_stem - self._hand()[0]) * 0.5 * self._hz, -SPEED, 0.0
         out = self._table.handle[1] + behind
         yield from self._follow([(self._hand()[0], out), (x + side * beside, out)])
-
-
-def _discs_of(drawer: Drawer, opening: float, handle: Point) -> list[tuple[float, float, float]]:
-    """Discs along the bar, the stem, the front and the sides of a drawer: x, y and radius."""
-    (x, y), front = handle, 1 - opening - FRONT / 2
-    bar = [(x + share * BAR[0], y, BAR[1] / 2) for share in (-1, 0, 1)]
-    stem = [(x, y + (BAR[1] + STEM[1]) / 2, STEM[1] / 4)]
-    panel = [(x + share * drawer.half, front, FRONT / 2) for share in (-1, -0.5, 0, 0.5, 1)]
-    sides = [
-        (x + side * drawer.half, far, FRONT / 2)
-        for far in np.arange(front + 0.08, 1, 0.08).tolist()
-        for side in (-1, 1)
-    ]
-    return bar + stem + panel + sides
