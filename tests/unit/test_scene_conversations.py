@@ -1,4 +1,4 @@
-"""Conversations about scenes that are told: right by the interpreter's judgement, settled by what was told, held out."""
+"""Conversations about scenes that are told: found right by the interpreter, settled by what was told, held out."""
 
 from collections import Counter
 from dataclasses import replace
@@ -40,7 +40,9 @@ def test_the_interpreter_finds_every_reply_right(drawn, kept):
 
 def test_wrong_replies_are_found_wrong(drawn):
     opposite = {"yes.": "no.", "no.": "yes."}
-    replies = {kind: {turn.reply for turn, _ in judged(drawn[True]) if turn.kind == kind} for kind in ("colour", "size")}
+    replies = {
+        kind: {turn.reply for turn, _ in judged(drawn[True]) if turn.kind == kind} for kind in ("colour", "size")
+    }
     seen = Counter()
     for turn, scene in judged(drawn[True]):
         wrong = [opposite[turn.reply]] if turn.reply in opposite and turn.kind != "claim" else []

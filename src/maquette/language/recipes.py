@@ -35,6 +35,8 @@ class Recipe:
     train: TrainConfig
     learns: Literal["text", "conversations"] = "text"
     """Text, the default one or the user's own; or the scene world's conversations."""
+    examined: tuple[int, int] = (200, 10)
+    """Held-out scenes that a model of conversations is asked about at its end, and turns about each."""
 
     @property
     def flops(self) -> float:
@@ -78,7 +80,7 @@ RECIPES = {
         ),
         rows=8,
         train=TrainConfig(
-            steps=2400,
+            steps=2150,
             optimizer=OptimizerConfig(kind="muon", lr=5e-3),
             save_every=200,
             evaluate_every=400,
@@ -87,8 +89,6 @@ RECIPES = {
         learns="conversations",
     ),
 }
-EXAMINED = (200, 10)
-"""Held-out scenes that a model is asked about at its end, and turns about each."""
 
 
 def named(name: str) -> Recipe:
@@ -143,7 +143,6 @@ def carry_out_chat(
     recipe: Recipe,
     out: Path,
     *,
-    examined: tuple[int, int] = EXAMINED,
     sinks: Sequence[Sink] = (),
     stage: Callable[[str], None] = lambda name: None,
     progress: Callable[[int, int], None] | None = None,
@@ -154,7 +153,6 @@ def carry_out_chat(
     Args:
         recipe: one that learns conversations.
         out: as for `carry_out`; the folder holds a chat template too.
-        examined: scenes asked about, and turns about each.
         sinks: further places for the numbers.
         stage: told what is done now.
         progress: told (steps done, steps in all) after every step.
@@ -187,10 +185,10 @@ def carry_out_chat(
     save_template(scene_chat.TEMPLATE, out)
     write_json(out / "generation_config.json", {"eos_token_id": tokenizers.end_id(tokenizer)})
     stage("examining")
-    scenes, turns = examined
+    scenes, turns = recipe.examined
     answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
-    held_out = [asdict(one) | {"interval": one.interval} for one in answered]
-    _record(recipe, trained, out, examination={"scenes": scenes, "turns": turns, "answers": held_out})
+    held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
+    _record(recipe, trained, out, examination=held_out)
     return trained, answered
 
 
