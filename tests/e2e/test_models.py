@@ -57,3 +57,28 @@ def test_chat_with_a_folder_that_cannot_chat_says_so(folder, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("hello\n"))
     with pytest.raises(UserError, match="tiny has no chat; give text instead of messages"):
         commands.run(["chat", str(folder)])
+
+
+@pytest.mark.parametrize("columns", [10, 11, 80])
+def test_an_answer_breaks_between_words_and_loses_none(columns):
+    text = "the red ball is\nleft of a extraordinarily blue box and  so on."
+    for size in (1, 3, 100):
+        out = io.StringIO()
+        wrapped = models.Wrapped(out, columns)
+        for place in range(0, len(text), size):
+            wrapped.write(text[place : place + size])
+        wrapped.close()
+        lines = out.getvalue().splitlines()
+        assert out.getvalue().split() == text.split()
+        assert all(len(line) <= columns for line in lines if len(line.split()) > 1), lines
+        assert out.getvalue().endswith("on.\n")
+
+
+def test_an_answer_to_a_pipe_is_left_as_it_is():
+    out = io.StringIO()
+    wrapped = models.Wrapped(out, 0)
+    wrapped.write("one two ")
+    assert out.getvalue() == "one two ", "at once"
+    wrapped.write(" three")
+    wrapped.close()
+    assert out.getvalue() == "one two  three\n"

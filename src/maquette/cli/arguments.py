@@ -119,10 +119,10 @@ class Plan:
 class Train:
     """A recipe."""
 
-    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help="tiny-llama or small-llama.")]
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help="tiny-llama, small-llama or tiny-chat.")]
     _: KW_ONLY
     text: File = None
-    """Your own text, a folder or a file in UTF-8, instead of the default."""
+    """Your own text, a folder or a file in UTF-8, instead of the default; not for tiny-chat."""
     dataset: MaybeText = None
     """A Hugging Face dataset (needs the extra hub)."""
     out: File = None
@@ -244,11 +244,11 @@ class Chat:
     model: Text = ""
     """What the endpoint calls its model."""
     system: Text = ""
-    """What the model is told first."""
+    """What the model is told first, and again after /new."""
     temperature: Annotated[float, arg(metavar="T")] = 0.7
     """0 takes the likeliest word."""
     max_tokens: Annotated[int, arg(metavar="N")] = 256
-    """Of an answer."""
+    """Of an answer; fewer where the conversation leaves no room for so many."""
     seed: Count = None
     """The same seed and words give the same answers."""
 
@@ -306,7 +306,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     "chat": (
         Chat,
         "Talk with a checkpoint folder's model, or an endpoint's.",
-        "maquette chat ~/models/SmolLM2-135M-Instruct --seed 0",
+        "maquette chat runs/train/tiny-chat --seed 0",
     ),
     "inspect": (
         Inspect,

@@ -284,6 +284,8 @@ def _train(command: Train) -> int:
     recipe = named(command.recipe)
     if command.text and command.dataset:
         raise UserError("--text and --dataset were both given; leave one out.")
+    if recipe.learns == "conversations" and (command.text or command.dataset):
+        raise UserError(f"{command.recipe} learns conversations, not text; leave --text and --dataset out.")
     if command.seed < 0:
         raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
     device = pick_device(command.device)  # refused before minutes go into reading the text
@@ -297,6 +299,8 @@ def _train(command: Train) -> int:
     console = Console(stderr=True, quiet=not world.leads)
     precision = pick_precision(train.precision, device)
     console.print(f"{command.recipe}: {recipe.about}; {allocator}; {precision} on {device}", highlight=False)
+    if recipe.learns == "conversations":
+        return models.train_to_chat(command, replace(recipe, train=train), out, console, world)
     with console.status("reading the text") as status:
         text = prepare(
             source, vocabulary=recipe.model.vocabulary, progress=lambda stage, _: status.update(f"text: {stage}")

@@ -1,20 +1,26 @@
 """The commands that speak with a checkpoint folder's model."""
 
+import contextlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from maquette.cli.arguments import Chat, Inspect, Serve
+from maquette.cli.arguments import Chat, Inspect, Serve, Train
 from maquette.core.devices import pick_device, prepare_process
 
 if TYPE_CHECKING:
     from maquette.language.interface import LanguageModel, Message, Sampling
+    from maquette.language.recipes import Recipe
+    from maquette.train.distributed import World as Processes
 
 
 def serve(command: Serve) -> int:
@@ -70,7 +76,6 @@ def chat(command: Chat) -> int:
     """Talk until the end of input; /new begins again."""
     prepare_process()
     from maquette.language import load
-    from maquette.language.engine.engine import Engine
     from maquette.language.interface import Message, Sampling
 
     far = command.where.startswith(("http://", "https://"))
@@ -78,19 +83,26 @@ def chat(command: Chat) -> int:
     sampling = Sampling(max_tokens=command.max_tokens, temperature=command.temperature, seed=command.seed)
     begin = [Message(role="system", content=command.system)] if command.system else []
     turns = list(begin)
-    hint = "an empty line or Ctrl-D ends, /new begins again"
-    print(f"{model.name}: {hint}", file=sys.stderr)
+    print(
+        f"{model.name}: an empty line or Ctrl-D ends, Ctrl-C cuts an answer short, /new begins again", file=sys.stderr
+    )
     while said := _asked():
         if said == "/new":
             turns = list(begin)
             continue
         turns.append(Message(role="user", content=said))
-        pieces = model.stream(turns, sampling) if isinstance(model, Engine) else _whole(model, turns, sampling)
+        pieces = _answer(model, turns, sampling)
+        if pieces is None:
+            turns.pop()
+            print("The conversation has no room for more: /new begins another, or say less.", file=sys.stderr)
+            continue
         answer = ""
-        for piece in pieces:
-            print(piece, end="", flush=True)
-            answer += piece
-        print()
+        wrap = Wrapped(sys.stdout, shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)
+        with contextlib.suppress(KeyboardInterrupt):
+            for piece in pieces:
+                answer += piece
+                wrap.write(piece)
+        wrap.close()
         turns.append(Message(role="assistant", content=answer))
     return 0
 
@@ -103,5 +115,78 @@ def _asked() -> str:
         return ""
 
 
-def _whole(model: "LanguageModel", turns: "list[Message]", sampling: "Sampling") -> "Iterator[str]":
-    yield model.sample([turns], sampling)[0][0].text
+def _answer(model: "LanguageModel", turns: "list[Message]", sampling: "Sampling") -> "Iterator[str] | None":
+    """The answer as it comes, from an endpoint all at once; None where the context has no room for one."""
+    from maquette.language.engine.engine import Engine
+
+    if not isinstance(model, Engine):
+        return (model.sample([turns], sampling)[0][0].text for _ in range(1))
+    room = model.context - len(model.tokens(turns))
+    if room < 1:
+        return None
+    return model.stream(turns, replace(sampling, max_tokens=min(sampling.max_tokens, room)))
+
+
+class Wrapped:
+    """Text written as it comes, in lines that break between words; 0 columns leaves it as it is."""
+
+    def __init__(self, out: TextIO, columns: int) -> None:
+        self._out, self._columns, self._column, self._word = out, columns, 0, ""
+
+    def write(self, text: str) -> None:
+        """Write all but the last word, which may not have ended yet."""
+        if not self._columns:
+            self._put(text)
+            return
+        for character in text:
+            if character.isspace():
+                self._flush()
+                self._column = 0 if character == "\n" else self._column + 1
+                self._put(character if self._column <= self._columns else "")
+            else:
+                self._word += character
+
+    def close(self) -> None:
+        """Write what is left, and end the line."""
+        self._flush()
+        self._put("\n")
+
+    def _flush(self) -> None:
+        if self._column and self._column + len(self._word) > self._columns:
+            self._put("\n")
+            self._column = 0
+        self._put(self._word)
+        self._column, self._word = self._column + len(self._word), ""
+
+    def _put(self, text: str) -> None:
+        print(text, end="", file=self._out, flush=True)
+
+
+def train_to_chat(command: Train, recipe: "Recipe", out: Path, console: Console, world: "Processes") -> int:
+    """Train a recipe that learns conversations, and print how its answers on held-out scenes were judged."""
+    from maquette.language.recipes import carry_out_chat
+    from maquette.train.metrics import TensorBoard
+
+    with Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(), console=console, disable=not world.leads
+    ) as bar:
+        task = bar.add_task("", total=recipe.train.steps)
+        _, answered = carry_out_chat(
+            recipe,
+            out,
+            sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
+            stage=lambda name: bar.update(task, description=name),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            world=world,
+        )
+    if not world.leads:
+        return 0
+    table = Table("question", "n", "right", "95 % interval", "majority answer", box=None)
+    for one in answered:
+        low, high = one.interval
+        table.add_row(
+            one.kind, str(one.n), f"{one.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{one.majority / one.n:.1%}"
+        )
+    Console().print("Answers on held-out scenes, judged by the interpreter:", table)
+    print(f"checkpoint folder: {out}\ntalk with it: maquette chat {out}")
+    return 0

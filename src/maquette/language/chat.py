@@ -1,6 +1,7 @@
 """Chat templates: conversations as the text a model was trained on, by the folder's own template in a sandbox."""
 
 import datetime
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from maquette.core.errors import UserError
-from maquette.core.files import read_json
+from maquette.core.files import read_json, replacing
 from maquette.language.interface import Message
 
 PLAIN = (
@@ -45,17 +46,7 @@ class ChatTemplate:
         if not messages:
             raise UserError("A conversation without messages: give at least one.")
         prefill = messages[-1].role == "assistant"
-        plain = [{"role": one.role, "content": one.content} for one in messages]
-        try:
-            text = self._compiled().render(
-                messages=plain,
-                add_generation_prompt=not prefill,
-                raise_exception=_refuse,
-                strftime_now=datetime.datetime.now().strftime,
-                **self.tokens,
-            )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
-            raise UserError(f"The chat template refuses this conversation: {error}") from error
+        text = self._rendered(messages, add_generation_prompt=not prefill)
         if not prefill:
             return text
         last = messages[-1].content.strip()
@@ -64,10 +55,35 @@ class ChatTemplate:
             raise UserError("The chat template changes the last message, so the assistant cannot go on from it.")
         return text[: place + len(last)]
 
+    def render_closed(self, messages: Sequence[Message]) -> str:
+        """The conversation as a model is trained on it: every message closed, nothing asked for.
+
+        Raises:
+            UserError: the template refuses it.
+        """
+        return self._rendered(messages, add_generation_prompt=False)
+
+    def _rendered(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
+        try:
+            return self._compiled().render(
+                messages=[{"role": one.role, "content": one.content} for one in messages],
+                add_generation_prompt=add_generation_prompt,
+                raise_exception=_refuse,
+                strftime_now=datetime.datetime.now().strftime,
+                **self.tokens,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+            raise UserError(f"The chat template refuses this conversation: {error}") from error
+
     def _compiled(self) -> jinja2.Template:
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = _to_json
-        return environment.from_string(self.source)
+        return _compiled(self.source)  # training renders thousands of conversations
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(source: str) -> jinja2.Template:
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+    environment.filters["tojson"] = _to_json
+    return environment.from_string(source)
 
 
 def read_template(directory: Path) -> ChatTemplate | None:
@@ -90,6 +106,12 @@ def read_template(directory: Path) -> ChatTemplate | None:
     if not isinstance(source, str):
         return None
     return ChatTemplate(source=source, tokens=special_tokens(settings))
+
+
+def save_template(template: ChatTemplate, directory: Path) -> None:
+    """Write chat_template.jinja, as transformers reads it; the special tokens stand in tokenizer_config.json."""
+    with replacing(directory / "chat_template.jinja") as temporary:
+        temporary.write_text(template.source, encoding="utf-8")
 
 
 def special_tokens(settings: Mapping[str, Any]) -> dict[str, str]:

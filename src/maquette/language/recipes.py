@@ -1,18 +1,24 @@
-"""Named training runs: `maquette train NAME` carries one out, on the default text or on the user's own."""
+"""Named training runs: `maquette train NAME` carries one out, on the default text, the user's own, or conversations."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
+
+from tokenizers import Tokenizer
 
 from maquette.core.devices import compile_pays, pick_device
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import write_json
 from maquette.core.provenance import commit, machine, versions
-from maquette.language import checkpoints, tokenizers
-from maquette.language.llama import Llama, LlamaConfig
+from maquette.core.seeds import torch_generator
+from maquette.language import checkpoints, scene_chat, tokenizers
+from maquette.language.chat import save_template
+from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
+from maquette.language.loading import load_engine
 from maquette.language.pretrain import pretrain, validation_loss
 from maquette.train.distributed import World
-from maquette.train.loop import TrainConfig, Trained
+from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
@@ -27,6 +33,10 @@ class Recipe:
     """Its `vocabulary` is the BPE's size."""
     rows: int
     train: TrainConfig
+    learns: Literal["text", "conversations"] = "text"
+    """Text, the default one or the user's own; or the scene world's conversations."""
+    examined: tuple[int, int] = (200, 10)
+    """Held-out scenes that a model of conversations is asked about at its end, and turns about each."""
 
     @property
     def flops(self) -> float:
@@ -54,6 +64,29 @@ RECIPES = {
         train=TrainConfig(
             steps=3200, optimizer=OptimizerConfig(lr=3e-3), save_every=200, evaluate_every=400, schedule=Schedule()
         ),
+    ),
+    "tiny-chat": Recipe(
+        about="1 million parameters that talk about scenes they are told of: a few minutes on two cores",
+        model=LlamaConfig(
+            vocabulary=640,
+            width=128,
+            layers=5,
+            heads=4,
+            kv_heads=4,
+            hidden=288,
+            context=256,
+            rope_theta=10_000.0,
+            tied=True,
+        ),
+        rows=8,
+        train=TrainConfig(
+            steps=2150,
+            optimizer=OptimizerConfig(kind="muon", lr=5e-3),
+            save_every=200,
+            evaluate_every=400,
+            schedule=Schedule(warmup=50, cooldown=0.3),
+        ),
+        learns="conversations",
     ),
 }
 
@@ -86,13 +119,12 @@ def carry_out(
         UserError: as `maquette.train.loop.train`.
     """
     # A text too short for the vocabulary asked for has a smaller tokenizer, and the model follows it.
-    recipe = replace(recipe, model=replace(recipe.model, vocabulary=text.tokenizer.get_vocab_size()))
-    device = pick_device(recipe.train.device)
+    recipe = _fitted(recipe, text.tokenizer)
     length = recipe.model.context
     trained = pretrain(
         text,
         recipe.model,
-        replace(recipe.train, compile=recipe.train.compile or compile_pays(recipe.flops, device)),
+        recipe.train,
         rows=recipe.rows,
         length=length,
         directory=out / "training",
@@ -102,18 +134,77 @@ def carry_out(
         world=world,
     )
     if (world or World()).leads:
-        assert isinstance(trained.model, Llama)
-        checkpoints.save(trained.model, out)
-        tokenizers.save(text.tokenizer, out)
-        write_json(
-            out / "training.json",
-            {
-                "recipe": asdict(recipe),
-                "text": text.manifest,
-                "final": trained.final,
-                "machine": machine(),
-                "versions": versions(),
-                "commit": commit(),
-            },
-        )
+        _leave(trained, text.tokenizer, out)
+        _record(recipe, trained, out, text=text.manifest)
     return trained
+
+
+def carry_out_chat(
+    recipe: Recipe,
+    out: Path,
+    *,
+    sinks: Sequence[Sink] = (),
+    stage: Callable[[str], None] = lambda name: None,
+    progress: Callable[[int, int], None] | None = None,
+    world: World | None = None,
+) -> tuple[Trained, list[scene_chat.Answered]]:
+    """The same for a recipe that learns conversations; at the end its answers on held-out scenes, by kind of question.
+
+    Args:
+        recipe: one that learns conversations.
+        out: as for `carry_out`; the folder holds a chat template too.
+        sinks: further places for the numbers.
+        stage: told what is done now.
+        progress: told (steps done, steps in all) after every step.
+        world: the processes that train together; the first one examines.
+
+    Raises:
+        UserError: as `maquette.train.loop.train`.
+    """
+    stage("learning the vocabulary")
+    tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
+    recipe = _fitted(recipe, tokenizer)
+    rows, length, seed = recipe.rows, recipe.model.context, recipe.train.seed
+    stage("training")
+    trained = train(
+        Llama(recipe.model).initialise(torch_generator(seed, "initialise")),
+        next_token_loss,
+        count_targets,
+        scene_chat.SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=seed).batch,
+        recipe.train,
+        directory=out / "training",
+        evaluate=scene_chat.held_out_loss(tokenizer, length=length, rows=rows, batches=8),
+        sinks=tuple(sinks),
+        progress=progress,
+        world=world,
+        made_of={"architecture": asdict(recipe.model), "tokenizer": tokenizer.to_str()},
+    )
+    if not (world or World()).leads:
+        return trained, []
+    _leave(trained, tokenizer, out)
+    save_template(scene_chat.TEMPLATE, out)
+    write_json(out / "generation_config.json", {"eos_token_id": tokenizers.end_id(tokenizer)})
+    stage("examining")
+    scenes, turns = recipe.examined
+    answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
+    held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
+    _record(recipe, trained, out, examination=held_out)
+    return trained, answered
+
+
+def _fitted(recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
+    """The recipe for the tokenizer that there is, compiled where that pays."""
+    fitted = replace(recipe, model=replace(recipe.model, vocabulary=tokenizer.get_vocab_size()))
+    compiled = recipe.train.compile or compile_pays(fitted.flops, pick_device(recipe.train.device))
+    return replace(fitted, train=replace(recipe.train, compile=compiled))
+
+
+def _leave(trained: Trained, tokenizer: Tokenizer, out: Path) -> None:
+    assert isinstance(trained.model, Llama)
+    checkpoints.save(trained.model, out)
+    tokenizers.save(tokenizer, out)
+
+
+def _record(recipe: Recipe, trained: Trained, out: Path, **more: Any) -> None:
+    about = {"machine": machine(), "versions": versions(), "commit": commit()}
+    write_json(out / "training.json", {"recipe": asdict(recipe), **more, "final": trained.final, **about})

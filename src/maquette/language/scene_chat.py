@@ -1,0 +1,190 @@
+"""What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import AddedToken, Tokenizer, normalizers
+from torch import Tensor, nn
+
+from maquette.core.seeds import numpy_generator
+from maquette.core.statistics.intervals import wilson_interval
+from maquette.language.chat import PLAIN, ChatTemplate
+from maquette.language.interface import LanguageModel, Message, Sampling
+from maquette.language.llama import count_targets, next_token_loss
+from maquette.language.replies import with_replies
+from maquette.language.tokenizers import END, end_id, train_bpe
+from maquette.worlds.scene.words.conversations import (
+    GREETINGS,
+    OFFER,
+    Conversation,
+    Turn,
+    draw_conversation,
+    is_right,
+)
+from maquette.worlds.text.documents import Document
+
+TEMPLATE = ChatTemplate(source=PLAIN, tokens={"eos_token": END})
+ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+TURNS = 16
+"""Of a training conversation, more than fit: what is beyond the context is cut off."""
+SAMPLE = 500
+"""Conversations that the vocabulary is learned from."""
+ANSWER = 32
+"""The most tokens of an answer that is judged."""
+CONFIDENCE = 0.95
+
+
+def chat_tokenizer(vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of at most so many tokens, learned from conversations; it reads capitals as small letters."""
+    conversations = (
+        draw_conversation(numpy_generator(0, "vocabulary", i), TURNS, held_out=False) for i in range(SAMPLE)
+    )
+    documents = [Document(path=str(i), text=_plain_text(one)) for i, one in enumerate(conversations)]
+    tokenizer = train_bpe(documents, vocabulary - len(ROLES))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.add_special_tokens([AddedToken(role, special=True, normalized=False) for role in ROLES])
+    return tokenizer
+
+
+def _plain_text(conversation: Conversation) -> str:
+    lines = [
+        conversation.telling,
+        conversation.listing,
+        *(line for turn in conversation.turns for line in (turn.said, turn.reply)),
+    ]
+    return "\n".join(lines)
+
+
+def messages_of(conversation: Conversation, opening: float) -> list[Message]:
+    """The conversation as messages; `opening`, from 0 to 1, says how the scene is told.
+
+    In the system's message, in the person's first with the first question, in one of its own, or after a greeting.
+    """
+    first, *others = conversation.turns
+    told = conversation.telling
+    if opening < 0.25:
+        messages = [Message(role="system", content=told), *_said(first)]
+    elif opening < 0.5:
+        messages = [*_exchange(f"{told} {first.said}", first.reply)]
+    else:
+        messages = [*_exchange(told, conversation.listing), *_said(first)]
+        if opening > 0.85:
+            greeting = GREETINGS[int((opening - 0.85) / 0.15 * len(GREETINGS)) % len(GREETINGS)]
+            messages = [*_exchange(f"{greeting}.", OFFER), *messages]
+    return [*messages, *(message for turn in others for message in _said(turn))]
+
+
+def _said(turn: Turn) -> tuple[Message, Message]:
+    return _exchange(turn.said, turn.reply)
+
+
+def _exchange(said: str, reply: str) -> tuple[Message, Message]:
+    return Message(role="user", content=said), Message(role="assistant", content=reply)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConversations:
+    """Training batches, drawn anew for every step: a conversation a row, cut at `length`, replies the only targets."""
+
+    tokenizer: Tokenizer
+    length: int
+    rows: int
+    seed: int
+
+    def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
+        """The global batch of a step: tokens and targets, each (rows, length) int64, −100 where nothing is learned."""
+        filler = end_id(self.tokenizer)
+        tokens = torch.full((self.rows, self.length + 1), filler)
+        targets = torch.full((self.rows, self.length + 1), -100)
+        for row in range(self.rows):
+            rng = numpy_generator(self.seed, "held out" if held_out else "conversation", step * self.rows + row)
+            messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng.random())
+            ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
+            row_tokens = torch.tensor(ids[: self.length + 1])
+            tokens[row, : len(row_tokens)] = row_tokens
+            row_learned = torch.tensor(learned[: self.length + 1])
+            targets[row, : len(row_tokens)] = torch.where(row_learned, row_tokens, -100)
+        return {"tokens": tokens[:, :-1].contiguous(), "targets": targets[:, 1:].contiguous()}
+
+
+def held_out_loss(
+    tokenizer: Tokenizer, *, length: int, rows: int, batches: int
+) -> Callable[[nn.Module], dict[str, float]]:
+    """An evaluation: nats a token of the replies in conversations about scenes that training never sees."""
+    source = SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=0)
+    held = [source.batch(step, held_out=True) for step in range(batches)]
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        moved = [{name: value.to(device) for name, value in batch.items()} for batch in held]
+        nats = sum(float(next_token_loss(model, batch)) for batch in moved)
+        return {"validation_loss": nats / sum(float(count_targets(batch)) for batch in held)}
+
+    return evaluate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """How often answers to one kind of question were right."""
+
+    kind: str
+    right: int
+    n: int
+    majority: int
+    """How often the commonest right reply of the kind would have been right."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers."""
+        return self.right / self.n
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's, at 95 %; the questions of one scene are taken as independent."""
+        found = wilson_interval(self.right, self.n, CONFIDENCE)
+        return found.low, found.high
+
+
+def examine(model: LanguageModel, conversations: Sequence[Conversation]) -> list[Answered]:
+    """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
+
+    Returns:
+        One a kind of question, by name, and at the end one of all together.
+    """
+    histories: list[list[Message]] = [[] for _ in conversations]
+    judged: list[tuple[Turn, str, Conversation]] = []
+    said = [(Turn(said=one.telling, reply=one.listing, kind="listing"), *one.turns) for one in conversations]
+    for number in range(max(map(len, said))):
+        going = [i for i, turns in enumerate(said) if number < len(turns)]
+        for i in going:
+            histories[i].append(Message(role="user", content=said[i][number].said))
+        completions = model.sample([histories[i] for i in going], Sampling(max_tokens=ANSWER, temperature=0))
+        for i, (completion,) in zip(going, completions, strict=True):
+            histories[i].append(Message(role="assistant", content=completion.text))
+            judged.append((said[i][number], completion.text, conversations[i]))
+    return tally([one for one in judged if one[0].kind != "talk"])
+
+
+def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
+    """Turns, the replies to them and what they are about, counted by kind."""
+    found = []
+    for kind in sorted({turn.kind for turn, _, _ in said}):
+        mine = [one for one in said if one[0].kind == kind]
+        common = Counter(turn.reply for turn, _, _ in mine).most_common(1)[0][0]
+        found.append(
+            Answered(
+                kind=kind,
+                right=sum(is_right(turn, reply, about.scene) for turn, reply, about in mine),
+                n=len(mine),
+                majority=sum(is_right(turn, common, about.scene) for turn, _, about in mine),
+            )
+        )
+    right, n, majority = (sum(getattr(one, name) for one in found) for name in ("right", "n", "majority"))
+    return [*found, Answered(kind="all", right=right, n=n, majority=majority)]
+
+
+def examination(scenes: int, turns: int) -> list[Conversation]:
+    """Conversations about scenes that hold a combination of colour and shape kept from training."""
+    return [draw_conversation(numpy_generator(0, "examination", i), turns, held_out=True) for i in range(scenes)]

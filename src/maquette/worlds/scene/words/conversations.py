@@ -1,0 +1,245 @@
+"""Conversations about a table top that only words show: it is told, then asked about, and what is said wrong put right.
+
+A question is asked only if its answer follows from what was told: it is the same in other scenes of which the same is
+told. Replies are the generator's own; `is_right` leaves the judging of anyone's replies to the interpreter.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from maquette.core.errors import UserError
+from maquette.worlds.scene.state import Scene, Thing
+from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, is_held_out
+from maquette.worlds.scene.words import interpreter, lexicon, phrases
+from maquette.worlds.scene.words.asking import Asker, Question
+from maquette.worlds.scene.words.facts import pick
+from maquette.worlds.scene.words.tellings import Telling, draw_telling, scene_of, tell
+
+PROPERTIES: dict[str, tuple[str, ...]] = {"colour": COLOURS, "size": SIZES, "material": MATERIALS, "shape": SHAPES}
+OTHERS = 2
+"""Scenes of which the same is told that have to agree on an answer."""
+TRIES = 8
+"""Questions of a kind that are drawn for one that will do."""
+YES_OR_NO = {"scenery": "drawer", "in_zone": "related"} | {
+    kind: kind for kind in ("exists", "has", "related", "compared", "between")
+}
+"""Kinds of turns by who asks for yes or no."""
+GREETINGS = ("hello", "hi", "good morning")
+OFFER = "hello. tell me what is on the table."
+THANKS = (("thank you.", "you are welcome."), ("thanks.", "you are welcome."), ("good bye.", "good bye."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What the person says, and what is to be said back."""
+
+    said: str
+    reply: str
+    kind: str
+    """exists, has, colour, shape, size, material, related, compared, count, where, which, between, drawer, it, about,
+    listing, claim, absent or talk."""
+    check: str = ""
+    """The question, complete in itself, that the reply has to answer; empty for a listing, and for talk, which nothing
+    can judge."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conversation:
+    """A scene, what is told of it, and turns about it."""
+
+    scene: Scene
+    telling: str
+    turns: tuple[Turn, ...]
+
+    @property
+    def listing(self) -> str:
+        """What there is, each thing by colour and shape."""
+        return f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in self.scene.things])}."
+
+
+def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -> Conversation:
+    """So many turns about a scene.
+
+    With `held_out` some thing in it is a combination that training never sees; without, no sentence holds one.
+    """
+    while True:
+        telling = draw_telling(rng, held_out=held_out)
+        scenes = [scene_of(telling, rng) for _ in range(1 + OTHERS)]
+        told = tell(telling, rng)
+        found = [scene for scene in scenes if scene is not None]
+        if len(found) > OTHERS and (held_out or _is_usual(told)):
+            break
+    speaker = _Speaker(telling, found, rng, held_out)
+    said: list[Turn] = []
+    while len(said) < turns:
+        said += speaker.some()
+    return Conversation(scene=found[0], telling=told, turns=tuple(said[:turns]))
+
+
+def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
+    """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
+
+    A claim is answered by "yes", or by "no" with what is so; a listing and all about a thing must leave nothing out.
+    """
+    if turn.kind == "claim":
+        word, _, rest = reply.partition(", ")
+        if not turn.reply.startswith("no"):
+            return reply == "yes."
+        return word == "no" and _answers(turn.check, rest, scene)
+    if turn.kind == "listing":
+        named = set(re.split(", | and ", reply.removeprefix("there is ").removesuffix(".")))
+        return len(named) == len(scene.things) and _is_so(reply, scene)
+    whole = turn.kind != "about" or len(reply.split()) == len(turn.reply.split())
+    return whole and _answers(turn.check, reply, scene)
+
+
+def _is_so(text: str, scene: Scene) -> bool:
+    try:
+        return interpreter.is_true(text, scene)
+    except UserError:
+        return False
+
+
+def _answers(question: str, reply: str, scene: Scene) -> bool:
+    try:
+        return interpreter.is_answer(question, reply, scene)
+    except UserError:
+        return False
+
+
+def _is_usual(text: str) -> bool:
+    """Whether a text holds no combination that is kept for tests."""
+    return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
+
+
+def _is_named(thing: Thing, name: str) -> bool:
+    """Whether a generator's name fits a thing."""
+    surfaces = (lexicon.SIZES[thing.size], lexicon.COLOURS[thing.colour], lexicon.MATERIALS[thing.material])
+    nouns = (forms[0] for shape in (thing.shape, "thing") for forms in lexicon.NOUNS[shape])
+    return {*name.split()[1:]} <= {*nouns, *(word for words in surfaces for word in words)}
+
+
+class _Speaker:
+    """Draws what a person says about a telling, and the replies."""
+
+    def __init__(self, telling: Telling, scenes: list[Scene], rng: np.random.Generator, held_out: bool) -> None:
+        self.telling, self.scene, self.others, self.rng, self.held_out = telling, scenes[0], scenes[1:], rng, held_out
+        self.asker = ask = Asker(scenes[0], rng)
+        asks = (ask.exists, ask.has, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
+        asks = (*asks, ask.which_of_two, ask.between, ask.value, ask.value, ask.value)
+        if telling.drawer is not None:
+            asks = (*asks, ask.scenery)
+        self.kinds: tuple[Callable[[], list[Turn]], ...] = (
+            *((lambda one=one: self.asked(one)) for one in asks),
+            *(self.follow_up, self.follow_up, self.about, self.about, self.about, self.claim, self.claim, self.absent),
+        )
+
+    def some(self) -> list[Turn]:
+        """A turn, or two that belong together; none where the draw fails."""
+        if self.rng.random() < 0.02:
+            said, reply = pick(self.rng, THANKS)
+            return [Turn(said=said, reply=reply, kind="talk")]
+        turns = pick(self.rng, self.kinds)()
+        fine = self.held_out or all(_is_usual(turn.check) for turn in turns)
+        return turns if fine and all(self.is_settled(turn.check) for turn in turns) else []
+
+    def is_settled(self, question: str) -> bool:
+        """Whether every scene of which the same is told gives the same answer."""
+        try:
+            answers = {interpreter.answer(question, scene) for scene in (self.scene, *self.others)}
+        except UserError:
+            return False
+        return len(answers) == 1
+
+    def asked(self, ask: Callable[[], Question | None]) -> list[Turn]:
+        """A question of the asker's; "yes" and "no" come equally often where both can be."""
+        wanted = "yes" if self.rng.random() < 0.5 else "no"
+        for _ in range(TRIES):
+            question = ask()
+            if question is None or (question.kind == "yes/no" and question.answer != wanted):
+                continue
+            kind, answer = question.kind, question.answer
+            if kind == "which":  # said as one names a thing that nobody has named yet
+                answer = next(f"the {one.colour} {one.shape}" for one in self.scene.things if _is_named(one, answer))
+            if kind == "yes/no":
+                kind = YES_OR_NO[ask.__name__]
+            return [Turn(said=question.text, reply=self.reply(kind, answer), kind=kind, check=question.text)]
+        return []
+
+    @staticmethod
+    def reply(kind: str, answer: str) -> str:
+        """An answer as one says it."""
+        if kind == "shape":
+            answer = phrases.a(answer)
+        if kind == "material":
+            answer = f"made of {answer}"
+        whole = kind in ("colour", "size", "shape", "material", "where")
+        return f"it is {answer}." if whole else f"{answer}."
+
+    def one(self) -> tuple[str, Thing]:
+        """A thing and a name for it."""
+        i = int(len(self.scene.things) * self.rng.random())
+        return self.asker.the(i), self.scene.things[i]
+
+    def value_of(self, thing: Thing, kind: str, other: bool = False) -> str:
+        """A property as one says it: the thing's, or another."""
+        value = getattr(thing, kind)
+        if other:
+            value = pick(self.rng, [one for one in PROPERTIES[kind] if one != value])
+        if kind == "shape":
+            return phrases.a(lexicon.NOUNS[value][0][0])
+        return f"made of {lexicon.SUBSTANCES[value][0]}" if kind == "material" else lexicon.PROPERTIES[kind][value][0]
+
+    def follow_up(self) -> list[Turn]:
+        """Where a thing is, or what it is like; then more of "it"."""
+        name, thing = self.one()
+        first, second = (pick(self.rng, ("where", "colour", "size", "material", "shape")) for _ in range(2))
+        if first == second or any(getattr(thing, kind, "?") in name for kind in (first, second)):
+            return []
+        turns = []
+        for kind, one in ((first, name), (second, "it")):
+            opener = {"where": "where is", "material": "what is"}.get(kind, f"what {kind} is")
+            ending = " made of?" if kind == "material" else "?"
+            check = f"{opener} {name}{ending}"
+            try:
+                answer = interpreter.answer(check, self.scene)
+            except UserError:
+                return []
+            reply = self.reply(kind, answer)
+            kind = "it" if one == "it" else kind
+            turns.append(Turn(said=f"{opener} {one}{ending}", reply=reply, kind=kind, check=check))
+        return turns
+
+    def about(self) -> list[Turn]:
+        """All that a thing is."""
+        name, thing = self.one()
+        said = pick(self.rng, (f"what is {name} like?", f"tell me about {name}."))
+        words = " ".join((thing.size, thing.colour, lexicon.MATERIALS[thing.material][0], thing.shape))
+        return [Turn(said=said, reply=f"it is {phrases.a(words)}.", kind="about", check=f"what shape is {name}?")]
+
+    def claim(self) -> list[Turn]:
+        """What the person holds to be so, and whether it is."""
+        kind = pick(self.rng, ("colour", "size", "material"))
+        found = self.asker.unnamed(kind)
+        if found is None:
+            return []
+        i, name = found
+        thing, wrong = self.scene.things[i], self.rng.random() < 0.5
+        said = f"{name} is {self.value_of(thing, kind, other=wrong)}."
+        reply = f"no, it is {self.value_of(thing, kind)}." if wrong else "yes."
+        check = f"what is {name} made of?" if kind == "material" else f"what {kind} is {name}?"
+        return [Turn(said=said, reply=reply, kind="claim", check=check)]
+
+    def absent(self) -> list[Turn]:
+        """A question about what is not there, or could be several things: the reply says how many there are."""
+        shape = pick(self.rng, SHAPES)
+        count = sum(thing.shape == shape for thing in self.scene.things)
+        if count == 1:
+            return []
+        noun, nouns = lexicon.NOUNS[shape][0]
+        said = pick(self.rng, (f"what colour is the {noun}?", f"where is the {noun}?", f"what size is the {noun}?"))
+        reply = f"there are {lexicon.NUMBERS[count]} {nouns}." if count else f"there is no {noun}."
+        return [Turn(said=said, reply=reply, kind="absent", check=f"how many {nouns} are there?")]

@@ -1,0 +1,114 @@
+"""Conversations about scenes that are told: found right by the interpreter, settled by what was told, held out."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from maquette.core.seeds import numpy_generator
+from maquette.language.scene_chat import tally
+from maquette.worlds.scene.vocabulary import is_held_out
+from maquette.worlds.scene.words import interpreter
+from maquette.worlds.scene.words.conversations import draw_conversation, is_right
+from maquette.worlds.scene.words.tellings import draw_telling, scene_of, tell
+
+TURNS = 16
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Conversations for training and for tests."""
+    return {
+        kept: [draw_conversation(numpy_generator(0, "drawn", i), TURNS, held_out=kept) for i in range(60)]
+        for kept in (False, True)
+    }
+
+
+def judged(conversations):
+    """Every turn that the interpreter can judge, with its scene."""
+    return [(turn, one.scene) for one in conversations for turn in one.turns if turn.kind != "talk"]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_interpreter_finds_every_reply_right(drawn, kept):
+    wrong = [turn for turn, scene in judged(drawn[kept]) if not is_right(turn, turn.reply, scene)]
+    assert not wrong
+    kinds = {turn.kind for turn, _ in judged(drawn[kept])}
+    asked = {"exists", "has", "related", "compared", "between", "count", "where", "which", "colour", "shape", "size"}
+    assert kinds == asked | {"material", "drawer", "it", "about", "claim", "absent"}
+
+
+def test_wrong_replies_are_found_wrong(drawn):
+    opposite = {"yes.": "no.", "no.": "yes."}
+    replies = {
+        kind: {turn.reply for turn, _ in judged(drawn[True]) if turn.kind == kind} for kind in ("colour", "size")
+    }
+    seen = Counter()
+    for turn, scene in judged(drawn[True]):
+        wrong = [opposite[turn.reply]] if turn.reply in opposite and turn.kind != "claim" else []
+        wrong += replies.get(turn.kind, set()) - {turn.reply}
+        if turn.kind == "claim":
+            wrong += ["no.", "yes." if turn.reply != "yes." else "no, it is red.", "no, it is there."]
+        if turn.kind == "about":
+            wrong += [turn.reply.replace("a ", "a thing "), f"it is a {turn.reply.split()[-1]}"]
+        wrong += ["", "perhaps.", "the the."]
+        for reply in wrong:
+            assert not is_right(turn, reply, scene), (turn, reply)
+            seen[turn.kind] += 1
+    assert len(seen) > 12
+
+
+def test_a_listing_leaves_nothing_out_and_names_nothing_twice(drawn):
+    for one in drawn[True]:
+        turn = replace(one.turns[0], kind="listing", check="")
+        assert is_right(turn, one.listing, one.scene)
+        first, last = one.listing.removeprefix("there is ").removesuffix(".").split(" and ")
+        assert not is_right(turn, f"there is {last}.", one.scene)
+        assert not is_right(turn, f"there is {first} and {first.split(', ')[0]}.", one.scene)
+
+
+def test_training_holds_no_combination_that_is_kept_for_tests(drawn):
+    for one in drawn[False]:
+        texts = [one.telling, one.listing, *(turn.check for turn in one.turns), *(turn.reply for turn in one.turns)]
+        pairs = {pair for text in texts if text and "welcome" not in text for pair in combinations(text)}
+        assert not [pair for pair in pairs if is_held_out(*pair)]
+    for one in drawn[True]:
+        assert any(is_held_out(thing.colour, thing.shape) for thing in one.scene.things)
+
+
+def combinations(text):
+    return interpreter.combinations(text) if text != "good bye." else set()
+
+
+def test_what_is_told_holds_in_every_scene_of_it_and_settles_the_answers():
+    for i in range(80):
+        rng = numpy_generator(1, "tellings", i)
+        telling = draw_telling(rng, held_out=i % 2 == 0)
+        told = tell(telling, rng)
+        scenes = [scene for _ in range(5) if (scene := scene_of(telling, rng)) is not None]
+        assert all(interpreter.is_true(told, scene) for scene in scenes)
+    agreed = []
+    for i in range(40):
+        rng = numpy_generator(2, "settled", i)
+        one = draw_conversation(rng, 6, held_out=True)
+        # The same things elsewhere: what the words leave open may differ, so not every answer stays right.
+        moved = replace(one.scene, position=one.scene.position[::-1].copy())
+        agreed += [is_right(turn, turn.reply, moved) for turn in one.turns if turn.kind in ("where", "related")]
+    assert 0.1 < sum(agreed) / len(agreed) < 0.9
+
+
+def test_a_conversation_is_a_function_of_its_generator():
+    one, same, other = (draw_conversation(numpy_generator(0, "a", i), TURNS, held_out=False) for i in (3, 3, 4))
+    assert (one.telling, one.turns) == (same.telling, same.turns)
+    assert one.telling != other.telling
+
+
+def test_a_tally_counts_right_answers_and_those_of_the_commonest_reply(drawn):
+    said = [(turn, turn.reply, one) for one in drawn[True] for turn in one.turns if turn.kind == "has"]
+    share = Counter(turn.reply for turn, _, _ in said).most_common(1)[0][1]
+    has, everything = tally(said)
+    assert (has.kind, has.right, has.n, has.majority) == ("has", len(said), len(said), share)
+    assert (everything.kind, everything.right, everything.n) == ("all", len(said), len(said))
+    assert has.interval[0] < 1.0 == has.interval[1]
+    mistaken = [(turn, "no." if turn.reply == "yes." else "yes.", one) for turn, _, one in said]
+    assert tally(mistaken)[0].right == 0
