@@ -1,0 +1,1 @@
+"""The video family: autoencoders, diffusion transformers, training and sampling them."""
