@@ -119,12 +119,14 @@ class Plan:
 class Train:
     """A recipe."""
 
-    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help="tiny-llama, small-llama or tiny-chat.")]
+    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help="tiny-llama, small-llama, tiny-chat, tiny-video.")]
     _: KW_ONLY
     text: File = None
     """Your own text, a folder or a file in UTF-8, instead of the default; not for tiny-chat."""
     dataset: MaybeText = None
     """A Hugging Face dataset (needs the extra hub)."""
+    clips: File = None
+    """Your own clips for tiny-video: a folder of video files, each with its caption in a .txt beside it."""
     out: File = None
     """Where the checkpoint folder goes; runs/train/RECIPE, if not given."""
     steps: Count = None
@@ -254,6 +256,32 @@ class Chat:
 
 
 @dataclass(frozen=True)
+class Generate:
+    """Clips from words."""
+
+    prompts: Annotated[Positional[tuple[str, ...]], arg(metavar="PROMPT", help="What a clip shall show, in quotes.")]
+    _: KW_ONLY
+    model: Path = RECORDS[0] / "train" / "tiny-video"
+    """The folder that `maquette train tiny-video` made."""
+    first: File = None
+    """A picture that the clips are to begin with, of the model's size."""
+    seed: int = 0
+    """The same seed and words give the same clips."""
+    steps: Annotated[int, arg(metavar="N")] = 30
+    """Of the sampler."""
+    guidance: Annotated[float, arg(metavar="SCALE")] = 3.0
+    """How far beyond what the words alone would give; 1 is not at all."""
+    sampler: Literal["euler", "heun", "ddim", "dpm++2m", "ancestral"] = "euler"
+    """How noise becomes a clip."""
+    frames: Count = None
+    """Of a clip; as many as the model learnt, if not given."""
+    out: Path = RECORDS[0] / "generate"
+    """The folder that the clips go to."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
 class World:
     """A world that data comes from."""
 
@@ -317,6 +345,11 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
         Serve,
         "Serve a checkpoint folder through the OpenAI API: completions, chat, streams, log-probabilities.",
         "maquette serve runs/train/tiny-llama --port 8000",
+    ),
+    "generate": (
+        Generate,
+        "Make clips from words with a trained video model: MP4, GIF and a contact sheet.",
+        'maquette generate "a large red ball rolls on the ground rightwards." --seed 1',
     ),
     "world": (
         World,

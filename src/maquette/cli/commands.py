@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli import models, research, worlds
+from maquette.cli import models, research, videos, worlds
 from maquette.cli.arguments import (
     RECORDS,
     Chat,
     Criticise,
+    Generate,
     Improve,
     Inspect,
     List,
@@ -77,6 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         return research.new(command, taken=_studies())
     others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}
     others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
+    others |= {Generate: videos.generate}
     return others[type(command)](command)
 
 
@@ -274,6 +276,10 @@ def _tour(command: Tour) -> int:
 
 
 def _train(command: Train) -> int:
+    if command.recipe in videos.RECIPES:
+        return videos.train(command)
+    if command.clips:
+        raise UserError(f"--clips goes with {' or '.join(videos.RECIPES)}; {command.recipe} learns from --text.")
     allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare

@@ -1,0 +1,204 @@
+"""Named training runs of the video family: an autoencoder, then a text-to-video model on its latents."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from maquette.core.errors import UserError, did_you_mean
+from maquette.core.files import write_json
+from maquette.core.provenance import commit, machine, versions
+from maquette.core.seeds import numpy_generator, torch_generator
+from maquette.language.llama import LlamaConfig
+from maquette.train.loop import TrainConfig, train
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
+from maquette.video.autoencoder import Autoencoder, AutoencoderConfig, count_pixels, reconstruction_loss
+from maquette.video.clips import Clips, as_numbers
+from maquette.video.dit import DiTConfig
+from maquette.video.studio import Format, Studio
+from maquette.video.text_to_video import (
+    LatentBatches,
+    Learning,
+    TextToVideo,
+    count_frames,
+    loss_by_noise,
+    training_loss,
+)
+from maquette.video.words import Vocabulary
+
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, total)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is trained, and on what."""
+
+    about: str
+    frames: int
+    size: int
+    clips: int
+    """Of the scene world, if the user brings none."""
+    autoencoder: AutoencoderConfig
+    dit: DiTConfig
+    reader: LlamaConfig
+    """Its vocabulary follows from the captions."""
+    coding: TrainConfig
+    coding_rows: int
+    learning: Learning = field(default_factory=Learning)
+    training: TrainConfig
+    rows: int
+
+
+RECIPES = {
+    "tiny-video": Recipe(
+        about="5 million parameters on 4,096 clips of the scene world",
+        frames=17,
+        size=32,
+        clips=4096,
+        autoencoder=AutoencoderConfig(width=24, latent=8, space=4, time=4, wavelet=True),
+        dit=DiTConfig(
+            channels=8, patch=(1, 1, 1), width=192, layers=8, heads=6, text_width=96, reading="joint", qk_norm=True
+        ),
+        reader=LlamaConfig(
+            vocabulary=1, width=96, layers=2, heads=3, kv_heads=3, hidden=256, context=64, rope_theta=1e4, tied=True
+        ),
+        coding=TrainConfig(
+            steps=600,
+            optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.0),
+            schedule=Schedule(warmup=50),
+            save_every=200,
+        ),
+        coding_rows=8,
+        training=TrainConfig(
+            steps=3000,
+            optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99)),
+            schedule=Schedule(warmup=200),
+            ema=0.999,
+            save_every=250,
+            evaluate_every=500,
+        ),
+        rows=16,
+    ),
+}
+
+
+def named(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in RECIPES:
+        raise UserError(f"There is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def carry_out(recipe: Recipe, clips: Clips, out: Path, progress: Progress = lambda stage, done, total: None) -> Studio:
+    """Train both models and leave in `out` a folder for `maquette generate`; the same call goes on from there.
+
+    Raises:
+        UserError: as `maquette.train.loop.train`; the clips do not fit the recipe.
+    """
+    recipe.autoencoder.latent_shape(*clips.frames.shape[1:4])
+    autoencoder = train_autoencoder(recipe, clips, out / "autoencoder", progress)
+    vocabulary = Vocabulary.of(clips.captions)
+    batches = LatentBatches(
+        latents=encode_all(autoencoder, clips, progress),
+        words=vocabulary.encode(clips.captions),
+        rows=recipe.rows,
+        seed=recipe.training.seed,
+        learning=recipe.learning,
+    )
+    model = TextToVideo(recipe.dit, replace(recipe.reader, vocabulary=len(vocabulary)))
+    trained = train(
+        model.initialise(torch_generator(recipe.training.seed, "initialise")),
+        training_loss(recipe.learning.objective),
+        count_frames,
+        batches.batch,
+        recipe.training,
+        directory=out / "training",
+        evaluate=lambda bare: loss_by_noise(bare, batches),
+        progress=lambda done, total: progress("training", done, total),
+        made_of={"dit": asdict(recipe.dit), "reader": asdict(recipe.reader), "words": list(vocabulary.words)},
+    )
+    if trained.averaged is not None:
+        model.load_state_dict(trained.averaged, strict=False)
+    studio = Studio(
+        autoencoder=autoencoder.cpu(),
+        model=model.cpu().eval(),
+        vocabulary=vocabulary,
+        format=Format(frames=recipe.frames, size=recipe.size, fps=clips.fps),
+    )
+    studio.save(out)
+    made = {"machine": machine(), "versions": versions(), "commit": commit()}
+    write_json(
+        out / "training.json", {"recipe": asdict(recipe), "clips": len(clips.captions), "final": trained.final} | made
+    )
+    return studio
+
+
+def train_autoencoder(recipe: Recipe, clips: Clips, directory: Path, progress: Progress) -> Autoencoder:
+    """The autoencoder, with its latents' mean and deviation measured."""
+    seed, rows = recipe.coding.seed, recipe.coding_rows
+
+    def batch(step: int) -> dict[str, Tensor]:
+        chosen = numpy_generator(seed, "autoencoder batch", step).integers(len(clips.captions), size=rows)
+        return {"clips": as_numbers(clips.frames[chosen])}
+
+    model = Autoencoder(recipe.autoencoder).initialise(torch_generator(seed, "initialise autoencoder"))
+    train(
+        model,
+        reconstruction_loss,
+        count_pixels,
+        batch,
+        recipe.coding,
+        directory=directory,
+        progress=lambda done, total: progress("autoencoder", done, total),
+        made_of={"autoencoder": asdict(recipe.autoencoder)},
+    )
+    model.eval().settle(as_numbers(clips.frames[:64]).to(next(model.parameters()).device))
+    return model
+
+
+def encode_all(autoencoder: Autoencoder, clips: Clips, progress: Progress, rows: int = 32) -> Tensor:
+    """Latents of all clips, computed once."""
+    device, found = next(autoencoder.parameters()).device, []
+    with torch.no_grad():
+        for start in range(0, len(clips.frames), rows):
+            found.append(autoencoder.encode(as_numbers(clips.frames[start : start + rows]).to(device)).cpu())
+            progress("encoding", min(start + rows, len(clips.frames)), len(clips.frames))
+    return torch.cat(found)
+
+
+def overfit(model: nn.Module, batches: LatentBatches, steps: int, lr: float = 2e-3) -> list[float]:
+    """Losses of training on one batch over and over: whatever cannot fall here has a mistake, not too little data."""
+    one = batches.batch(0)
+    run = TrainConfig(
+        steps=steps, optimizer=OptimizerConfig(lr=lr, weight_decay=0.0), schedule=Schedule(warmup=5), log_every=1
+    )
+    kept = Losses()
+    train(model, training_loss(batches.learning.objective), count_frames, lambda step: one, run, sinks=[kept])
+    return kept.values
+
+
+class Losses:
+    """A sink that keeps the loss of every step."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Keep one."""
+        if "loss" in values:
+            self.values.append(values["loss"])
+
+
+def pixel_error(autoencoder: Autoencoder, clips: Clips) -> float:
+    """Mean absolute difference, of 255, between clips and what comes back."""
+    with torch.no_grad():
+        x = as_numbers(clips.frames)
+        return float((autoencoder.decode(autoencoder.encode(x)) - x).abs().mean()) * 127.5
