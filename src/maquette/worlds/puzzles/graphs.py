@@ -48,7 +48,7 @@ class Graph:
     def key(self) -> str:
         """The same for graphs that differ by the names of their concepts or the order of their arrows.
 
-        Colours are refined by those of the neighbours until that tells no more concepts apart (Weisfeiler & Leman 1968).
+        Colours are refined by the neighbours' until that tells no more concepts apart (Weisfeiler & Leman 1968).
         """
         marks = {0: "entity", self.target: "target", self.distractor: "distractor"}
         colours = [marks.get(node, "") for node in range(self.nodes)]
