@@ -387,7 +387,7 @@ def test_rows_are_read_in_every_form(tmp_path):
 
 @pytest.mark.parametrize("changes", [{"length": 10}, {"rows": 0}, {"length": -1}])
 def test_rows_too_short_for_an_example_are_refused(changes):
-    with pytest.raises(UserError, match="has 16 tokens, and a row holds 10|rows = 0|length = -1"):
+    with pytest.raises(UserError, match=r"has 16 tokens, and a row holds 10|rows = 0|length = -1"):
         rows_of(policy_of(), EXAMPLES, SftConfig(train=training(), **changes))
 
 

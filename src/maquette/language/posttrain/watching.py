@@ -1,7 +1,7 @@
 """What a run of reinforcement learning says of itself: running means, and sentences for what is often misread."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,14 +34,37 @@ class Meter:
         return {name: float(total / count) for name, (total, count) in zip(names, pairs, strict=True) if count > 0}
 
 
+class Narrator:
+    """A sink that says a sentence when it begins to hold."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.rows: list[dict[str, Any]] = []
+        self.holding: set[str] = set()
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Take in a row; see `maquette.train.metrics.Sink`."""
+        if "reward" not in values:
+            return
+        self.rows = [*self.rows[-4 * WINDOW :], {"step": step, **values}]
+        found = told(self.rows)
+        for kind in found.keys() - self.holding:
+            self.say(found[kind])
+        self.holding = set(found)
+
+
 def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """What the rows of metrics.jsonl so far call for: one sentence for each thing that a reader would stumble over."""
+    return list(told(rows).values())
+
+
+def told(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The same by what each is about."""
     rows = [row for row in rows if "reward" in row]
     if not rows:
-        return []
-    found = [_of_the_loss(rows), _of_groups(rows), _of_the_reward(rows), _of_entropy(rows), _of_length(rows)]
-    found += [_of_form(rows), _of_samplers(rows)]
-    return [one for one in found if one]
+        return {}
+    found = {about: say(rows) for about, say in SAYINGS.items()}
+    return {about: sentence for about, sentence in found.items() if sentence}
 
 
 def _recent(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
@@ -140,3 +163,14 @@ def _of_samplers(rows: Sequence[Mapping[str, Any]]) -> str:
         f"The sampler's log-probabilities differ from the trainer's by {_mean(gaps):.3f} nats a token on average, so "
         "the samples are not quite the policy's own; train in the precision that samples are drawn in."
     )
+
+
+SAYINGS: dict[str, Callable[[Sequence[Mapping[str, Any]]], str]] = {
+    "loss": _of_the_loss,
+    "groups": _of_groups,
+    "reward": _of_the_reward,
+    "entropy": _of_entropy,
+    "length": _of_length,
+    "form": _of_form,
+    "samplers": _of_samplers,
+}
