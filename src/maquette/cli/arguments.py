@@ -15,17 +15,10 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from maquette import __version__
+from maquette.cli.options import RECORDS, Amount, Count, File, MaybeText, Share, Text
+from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
 from maquette.core.errors import UserError, did_you_mean
 
-RECORDS = (Path("runs"), Path("results"))
-"""Where records are looked for: this machine's own, then the committed ones."""
-
-Count = Annotated[int | None, arg(metavar="N")]
-Amount = Annotated[str | None, arg(metavar="AMOUNT")]
-File = Annotated[Path | None, arg(metavar="PATH")]
-Text = Annotated[str, arg(metavar="NAME")]
-MaybeText = Annotated[str | None, arg(metavar="NAME")]
-Share = Annotated[float | None, arg(metavar="SHARE")]
 Name = Annotated[Positional[str], arg(metavar="NAME", help="A study's name, or a .py file that defines STUDY.")]
 
 
@@ -331,6 +324,26 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
         "Train a recipe's model; the result is a checkpoint folder that transformers loads too.",
         "maquette train tiny-llama --text ~/notes",
     ),
+    "train-sft": (
+        TrainSft,
+        "Fine-tune a checkpoint folder on your examples, or distil a teacher's logits: maquette train sft.",
+        "maquette train sft --model runs/train/tiny-llama --data examples.jsonl",
+    ),
+    "train-grpo": (
+        TrainGrpo,
+        "Reinforce a checkpoint folder by a reward that is a plain Python function: maquette train grpo.",
+        "maquette train grpo --model DIR --data prompts.jsonl --reward my_reward.py --preset dapo",
+    ),
+    "show": (
+        Show,
+        "Look into a run of reinforcement learning: prompts, replies, rewards, advantages, and what is to be said.",
+        "maquette show runs/train/my-model-grpo --page",
+    ),
+    "solve": (
+        Solve,
+        "Answer problems by one sample or many, and plot accuracy against tokens.",
+        "maquette solve problems.jsonl --model DIR --strategy majority --samples 16",
+    ),
     "chat": (
         Chat,
         "Talk with a checkpoint folder's model, or an endpoint's.",
@@ -366,6 +379,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
 
 def parse(arguments: Sequence[str]) -> Any:
     """The command as its dataclass; tyro's boxed complaints become one sentence."""
+    arguments = _one_word(arguments)
     first = arguments[0]
     if not first.startswith("-") and first not in COMMANDS:
         raise UserError(f"There is no command {first!r}; {did_you_mean(first, COMMANDS)}")
@@ -387,6 +401,12 @@ def parse(arguments: Sequence[str]) -> Any:
         if not ended.code:
             raise
         raise UserError(_in_short(complaint.getvalue(), first)) from None
+
+
+def _one_word(arguments: Sequence[str]) -> Sequence[str]:
+    """`train sft` as the command that it is: its options are others than those of `train RECIPE`."""
+    both = "-".join(arguments[:2])
+    return [both, *arguments[2:]] if arguments[0] == "train" and both in COMMANDS else arguments
 
 
 def _in_short(complaint: str, command: str) -> str:

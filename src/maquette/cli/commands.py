@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli import models, research, videos, worlds
+from maquette.cli import models, posttrain, research, solving, videos, worlds
 from maquette.cli.arguments import (
-    RECORDS,
     Chat,
     Criticise,
     Generate,
@@ -37,6 +36,8 @@ from maquette.cli.arguments import (
     World,
     parse,
 )
+from maquette.cli.options import RECORDS
+from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
@@ -77,6 +78,7 @@ def run(arguments: Sequence[str]) -> int:
     if isinstance(command, New):
         return research.new(command, taken=_studies())
     others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}
+    others |= {TrainSft: posttrain.sft, TrainGrpo: posttrain.grpo, Show: posttrain.show, Solve: solving.solve}
     others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
     others |= {Generate: videos.generate}
     return others[type(command)](command)

@@ -2,15 +2,14 @@
 
 import dataclasses
 import importlib
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from maquette.core.errors import UserError, did_you_mean
+from maquette.core.user_code import import_file
 from maquette.lab.artifacts import Artifact
 from maquette.lab.bending import Among, Axis, Bend, Between, Critique, Search
 from maquette.lab.claims import Better, BySeed, Claim, InRange, Measures, Ratio, Tie, Trials
@@ -202,7 +201,7 @@ def load_study(reference: str) -> Study:
         UserError: there is no such file, it cannot be imported, or it defines no study.
     """
     try:
-        module = _import_file(Path(reference)) if reference.endswith(".py") else importlib.import_module(reference)
+        module = import_file(Path(reference)) if reference.endswith(".py") else importlib.import_module(reference)
     except UserError:
         raise
     except Exception as error:
@@ -211,17 +210,3 @@ def load_study(reference: str) -> Study:
     if not isinstance(study, Study):
         raise UserError(f"{reference} defines no STUDY; end it with STUDY = Study(name=..., ...).")
     return study
-
-
-def _import_file(path: Path) -> Any:
-    path = path.resolve()
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; check the path.")
-    spec = importlib.util.spec_from_file_location(f"maquette_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"{path} is not a Python file.")
-    if str(path.parent) not in sys.path:  # its neighbours can be imported, as from a script
-        sys.path.insert(0, str(path.parent))
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

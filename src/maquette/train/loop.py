@@ -4,6 +4,7 @@ Batches are a pure function of the step, so the data's position is the step itse
 processes, sees the same global batches.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -37,6 +38,12 @@ from maquette.train.schedules import Schedule
 Batch = dict[str, Tensor]
 Objective = Callable[[nn.Module, Batch], Tensor]
 """A loss summed over what it counts, so that batches cut in any way add up to the same mean."""
+Experience = Callable[[int, Batch], Batch]
+"""Makes of this process's rows of a step's batch those that are trained on: the model's own samples, say.
+
+It may look at the model as it stands, and must be a function of the step, the batch and the weights, or a resumed run
+would see other rows; it may remember between steps what no checkpoint parts.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +123,8 @@ def train(
     progress: Callable[[int, int], None] | None = None,
     world: World | None = None,
     made_of: Mapping[str, Any] | None = None,
+    experience: Experience | None = None,
+    watch: Callable[[], dict[str, float]] | None = None,
 ) -> Trained:
     """Train `model`, from the newest checkpoint in `directory` if there is one.
 
@@ -130,6 +139,8 @@ def train(
         progress: told (steps done, steps in all) after every step.
         world: the processes that train together.
         made_of: by name, what else must be the same for a checkpoint to be gone on from: an architecture, a text.
+        experience: for learning from what the model does; by default the batch's own rows are trained on.
+        watch: further numbers, asked for on every process when the loss is logged.
 
     Raises:
         UserError: the loss is not finite (the batch is named), a checkpoint is broken or of another run, the
@@ -137,13 +148,22 @@ def train(
     """
     world = world or World()
     refuse_sharded_muon(config.optimizer.kind, world)
-    if directory is None or not world.leads:
+    held = sole_writer(directory) if directory is not None and world.leads else contextlib.nullcontext()
+    with held:
         return _Run(
-            model, objective, count, batches, config, directory, evaluate, sinks, progress, world, made_of or {}
-        ).go()
-    with sole_writer(directory):
-        return _Run(
-            model, objective, count, batches, config, directory, evaluate, sinks, progress, world, made_of or {}
+            model,
+            objective,
+            count,
+            batches,
+            config,
+            directory=directory,
+            evaluate=evaluate,
+            sinks=sinks,
+            progress=progress,
+            world=world,
+            made_of=made_of or {},
+            experience=experience,
+            watch=watch,
         ).go()
 
 
@@ -157,14 +177,17 @@ class _Run:
         count: Callable[[Batch], Tensor],
         batches: Callable[[int], Batch],
         config: TrainConfig,
+        *,
         directory: Path | None,
         evaluate: Callable[[nn.Module], dict[str, float]] | None,
         sinks: Sequence[Sink],
         progress: Callable[[int, int], None] | None,
         world: World,
         made_of: Mapping[str, Any],
+        experience: Experience | None,
+        watch: Callable[[], dict[str, float]] | None,
     ) -> None:
-        self.made_of = made_of
+        self.made_of, self.experience, self.watch = made_of, experience, watch
         self.data = _fingerprint_of_batch(batches(0)) if directory else ""
         seed_everything(config.seed)
         self.device = pick_device(config.device)
@@ -216,7 +239,7 @@ class _Run:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * share
         parts = self._parts(self.batches(self.step))
-        items = self.world.sum(torch.stack([self.count(part) for part in parts]).sum())
+        items = self.world.sum(torch.stack([self.count(part) for part in parts]).sum()).clamp(min=1)
         total = torch.zeros((), device=self.device)
         for part in parts:
             with autocast(self.device, self.config.precision):
@@ -243,11 +266,12 @@ class _Run:
                 f"A batch of {rows} rows cannot be cut into {self.world.size} processes × accumulate = "
                 f"{self.config.accumulate}; choose a batch that {pieces} divides."
             )
-        size = rows // pieces
-        first = self.world.rank * self.config.accumulate
+        own = _cut(batch, self.world.size)[self.world.rank]
+        if self.experience:
+            own = self.experience(self.step, own)
         return [
-            {name: value[i * size : (i + 1) * size].to(self.device, non_blocking=True) for name, value in batch.items()}
-            for i in range(first, first + self.config.accumulate)
+            {name: value.to(self.device, non_blocking=True) for name, value in part.items()}
+            for part in _cut(own, self.config.accumulate)
         ]
 
     def _log(self, loss: Tensor, norm: Tensor) -> None:
@@ -274,6 +298,7 @@ class _Run:
                     "gradient_norm": float(whole(norm)),
                     "lr": self.optimizers[0].param_groups[0]["lr"],
                     "seconds_per_step": (now - self.started) / self.logged_steps,
+                    **(self.watch() if self.watch else {}),
                 }
             )
             self.logged, self.logged_steps, self.started = torch.zeros_like(self.logged), 0, now
@@ -336,6 +361,12 @@ class _Run:
             self.ema.load(parts["ema"])
         checkpoint.restore_random_state(parts["rng"])
         return step
+
+
+def _cut(batch: Batch, pieces: int) -> list[Batch]:
+    """A batch in so many pieces of as many rows each."""
+    size = len(next(iter(batch.values()))) // pieces
+    return [{name: value[i * size : (i + 1) * size] for name, value in batch.items()} for i in range(pieces)]
 
 
 def _fingerprint_of_batch(batch: Batch) -> str:

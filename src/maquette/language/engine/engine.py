@@ -81,6 +81,11 @@ class Engine:
             self._scheduler = Scheduler(self.model, cache, invariant=self.invariant)
         return self._scheduler
 
+    def follow(self) -> None:
+        """Sample with the model's weights as they are now; needed after training has changed them."""
+        if self._scheduler is not None:
+            self._scheduler.follow()
+
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, n: int = 1) -> list[list[Completion]]:
         """See `LanguageModel.sample`."""
         if n < 1:

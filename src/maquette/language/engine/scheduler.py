@@ -44,9 +44,14 @@ class Scheduler:
         self.waiting: deque[tuple[Request, Kept | None]] = deque()
         self.running: list[Request] = []
         self.device = cache.keys.device
-        with torch.no_grad():
-            self.decoder = Decoder(model, cache.capacity) if fits(model) and not invariant else None
         self._cutoffs: Cutoffs | None = None
+        self.follow()
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Take up the model's weights as they are now; prefixes kept from before are those of the old ones."""
+        quick = fits(self.model) and not self.invariant
+        self.decoder = Decoder(self.model, self.cache.capacity) if quick else None
 
     def submit(self, request: Request, prefix: Kept | None = None) -> None:
         """Take a request in; its prompt begins with the prefix."""
