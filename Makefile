@@ -33,6 +33,7 @@ bench:  ## the benchmarks: nothing else should run beside them
 
 outside:  ## checks that need other projects' heavy packages or outside data, in .venv-outside
 	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track
+	@bash scripts/lerobot.sh
 	@.venv-outside/bin/python -m pytest -W default -rs tests/outside
 
 docs:  ## regenerate what is generated: RESULTS.md, the table in README.md
@@ -40,4 +41,4 @@ docs:  ## regenerate what is generated: RESULTS.md, the table in README.md
 	@$(bin)/python scripts/generate_docs.py
 
 clean:  ## remove .venv and runs/
-	rm -rf .venv .venv-outside runs
+	rm -rf .venv .venv-outside .venv-lerobot runs

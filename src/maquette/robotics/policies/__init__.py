@@ -1,0 +1,1 @@
+"""Policies: what a robot sees and feels in, a chunk of actions out."""
