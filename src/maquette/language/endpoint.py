@@ -29,7 +29,9 @@ from maquette.language.wrappers import Retry, Unavailable
 T = TypeVar("T")
 USUAL: frozenset[Capability] = frozenset(("text", "chat", "seed", "logprobs"))
 """What an endpoint is held to have where nothing else is said."""
-OURS: frozenset[Capability] = USUAL.union(("tokens", "score", "choices", "top_k", "min_p", "min_tokens"))
+OURS: frozenset[Capability] = USUAL.union(
+    ("tokens", "score", "choices", "top_k", "min_p", "min_tokens", "keep_stop")
+)
 """What `maquette serve` has, and vLLM."""
 AGAIN = {408, 409, 429, 500, 502, 503, 504}
 """Answers after which another try may succeed."""
@@ -95,6 +97,10 @@ class Endpoint:
         """Endpoints keep prefixes on their own."""
         raise Unsupported(self.name, "fork")
 
+    def close(self) -> None:
+        """Let its connections go."""
+        self._client.close()
+
     def _each(self, ask: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
         with ThreadPoolExecutor(self.at_once) as pool:
             asked = [pool.submit(self.retry, lambda item=item: ask(item)) for item in items]
@@ -107,6 +113,8 @@ class Endpoint:
     def _sample(self, prompt: Prompt, sampling: Sampling, n: int) -> list[Completion]:
         began = time.perf_counter()
         body = {"model": self.model, "n": n, **_asked(sampling)}
+        if "tokens" in self.capabilities:  # as vLLM and `maquette serve` have it
+            body["return_token_ids"] = True
         if kind_of(prompt) == "chat":
             body |= _conversation(cast("Sequence[Message]", prompt), sampling)
             answer = self._post("chat/completions", body)
@@ -133,10 +141,12 @@ class Endpoint:
             finish = "stop"
             text += stopped_by if sampling.keep_stop else ""
         logprobs, likeliest = _logprobs(choice.get("logprobs") or {})
+        tokens = choice.get("token_ids")
         return Completion(
             text=text,
             finish=finish,
             stopped_by=stopped_by,
+            tokens=None if tokens is None else tuple(tokens),
             logprobs=logprobs,
             likeliest=likeliest if sampling.logprobs else None,
             seed=sampling.seed,
