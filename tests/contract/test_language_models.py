@@ -5,12 +5,15 @@ that is added to the interface without a check here fails.
 """
 
 import contextlib
+import runpy
 import threading
 import time
+from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
+import transformers
 import uvicorn
 
 from maquette.language import checkpoints, load, tokenizers
@@ -238,3 +241,44 @@ def test_an_endpoint_is_the_engine_behind_it(models, folder):
     for ours, theirs in zip(engine.score(pairs), endpoint.score(pairs), strict=True):
         assert theirs.logprobs == pytest.approx(ours.logprobs, abs=1e-5)
         assert theirs.greedy == ours.greedy
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "engine.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_the_documentation_is_true(models, folder):
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in PAGE.splitlines() if line.startswith("| `")]
+    said = {row[0].strip("`"): row[2:] for row in rows}
+    assert tuple(said) == get_args(Capability)
+    for place, name in enumerate(("engine", "endpoint", "plain endpoint", "script")):
+        assert {one for one, cells in said.items() if cells[place]} == models[name].capabilities
+    (folder / "chat_template.jinja").rename(folder / "elsewhere")
+    try:
+        assert models["engine"].capabilities - load(folder).capabilities == {"chat"}
+    finally:
+        (folder / "elsewhere").rename(folder / "chat_template.jinja")
+
+
+def test_the_lines_of_the_documentation_run_on_every_kind_of_model(models, folder, tmp_path, monkeypatch, capsys):
+    """A folder of ours, one that transformers wrote, and our server; the first and the last say the same."""
+    script = tmp_path / "ten.py"
+    script.write_text(PAGE.split("```python\n")[1].split("```")[0])
+    theirs = tmp_path / "qwen3"
+    config = transformers.Qwen3Config(
+        vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8
+    )
+    transformers.Qwen3ForCausalLM(config).save_pretrained(theirs)
+    tokenizers.save(tokenizers.byte_tokenizer(), theirs)
+    told = {}
+    for name, arguments in {
+        "folder": [str(folder)],
+        "theirs": [str(theirs), "dtype=bfloat16"],
+        "endpoint": [models["plain endpoint"].url, "model=tiny"],
+    }.items():
+        monkeypatch.setattr("sys.argv", ["ten.py", *arguments])
+        model = runpy.run_path(str(script))["model"]
+        if name == "endpoint":
+            model.close()
+        told[name] = capsys.readouterr().out.splitlines()
+    assert [len(lines) for lines in told.values()] == [3, 3, 2]
+    assert told["folder"][:2] == told["endpoint"]
