@@ -1,7 +1,6 @@
 """An endpoint behind the interface: what is sent, what is read, and a server that fails in every way there is."""
 
 import http.server
-import itertools
 import json
 import threading
 import time
@@ -10,7 +9,7 @@ import pytest
 
 from maquette.core.errors import UserError
 from maquette.language import load
-from maquette.language.endpoint import OURS, Endpoint
+from maquette.language.endpoint import OURS, USUAL, Endpoint
 from maquette.language.interface import LanguageModel, Message, Sampling, Unsupported
 from maquette.language.wrappers import Retry, Unavailable
 
@@ -92,6 +91,16 @@ def truncated(handler):
     handler.wfile.write(b'{"choices": [{"te')
 
 
+def trickling(handler):
+    """Never silent for as long as the time it has, and never at an end."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    for _ in range(20):
+        handler.wfile.write(b" ")
+        time.sleep(0.1)
+
+
 def dropped(handler):
     handler.connection.close()
 
@@ -101,6 +110,7 @@ FAULTS = {
     "500": 500,
     "503": 503,
     "slow": slow,
+    "trickling": trickling,
     "truncated": truncated,
     "dropped": dropped,
     "no JSON": b"<html>",
@@ -149,12 +159,13 @@ def test_what_is_sent_is_what_was_asked(faulty):
         "min_tokens": 2,
         "seed": 4,
         "stop": ["x"],
+        "return_token_ids": True,
     }
     assert other["prompt"] == [1, 2]
     assert [one.usage.prompt for one in found[0]] == [5, 0]
     assert sum(one.usage.generated for one in found[0]) == 4
     assert found[0][0].usage.cached == 2
-    model.sample(["a"], Sampling())
+    faulty.endpoint(capabilities=USUAL).sample(["a"], Sampling())
     assert set(faulty.bodies[-1][1]) == {"model", "prompt", "n", "max_tokens", "temperature"}
 
 
@@ -213,6 +224,37 @@ def test_the_key_goes_into_the_header_alone(faulty, monkeypatch):
     assert "very-secret" not in str(caught.value) + repr(vars(model)) + model.name
 
 
+@pytest.mark.parametrize("key", ["se\ncret", "sécret", "secret\x01"], ids=ascii)
+def test_a_key_that_no_header_takes_is_refused_and_not_told(monkeypatch, key):
+    monkeypatch.setenv("MY_KEY", key)
+    with pytest.raises(UserError, match="key in MY_KEY") as caught:
+        Endpoint("http://127.0.0.1:1/v1", "tiny", key_variable="MY_KEY")
+    assert "cret" not in str(caught.value)
+    with pytest.raises(UserError, match="password in it") as caught:
+        Endpoint("http://me:hidden@127.0.0.1:1/v1", "tiny")
+    assert "hidden" not in str(caught.value)
+
+
+def test_the_key_is_in_no_log_and_goes_nowhere_else(faulty, monkeypatch, caplog):
+    """Not where an endpoint sends the client on to another, and not in what httpx logs of itself."""
+    monkeypatch.setenv("MY_KEY", "very-secret\n")
+    caplog.set_level("DEBUG")
+    model = faulty.endpoint(key_variable="MY_KEY")
+    model.sample(["a"], Sampling())
+
+    def elsewhere(handler):
+        handler.say(302, {}, {"Location": "http://127.0.0.1:1/v1/completions"})
+
+    faulty.faults = [elsewhere]
+    with pytest.raises(UserError, match="refuses the request, 302"):
+        model.sample(["a"], Sampling())
+    assert len(faulty.bodies) == 2
+    faulty.faults = [lambda handler: handler.say(401, {"error": {"message": "wrong key: very-secret"}})]
+    with pytest.raises(UserError, match="wrong key: …"):
+        model.sample(["a"], Sampling())
+    assert "very-secret" not in caplog.text
+
+
 def test_requests_keep_their_pace_and_run_beside_one_another(faulty):
     faulty.faults = [slow, slow, slow, slow]
     model = faulty.endpoint(timeout=5.0, at_once=4, retry=Retry(times=1))
@@ -221,8 +263,9 @@ def test_requests_keep_their_pace_and_run_beside_one_another(faulty):
         model.sample(list("abcd"), Sampling())
     assert time.monotonic() - began < 1.8  # four times 0.6 s, one after another, are 2.4
     faulty.times.clear()
+    began = time.monotonic()
     faulty.endpoint(per_minute=60 / 0.1).sample(list("abcd"), Sampling())
-    assert all(later - earlier > 0.08 for earlier, later in itertools.pairwise(sorted(faulty.times)))
+    assert all(each - began >= 0.1 * i for i, each in enumerate(sorted(faulty.times)))
 
 
 @pytest.mark.parametrize("options", [{"at_once": 0}, {"per_minute": -1.0}, {"timeout": 0.0}], ids=str)
@@ -236,5 +279,6 @@ def test_an_endpoint_is_loaded_by_its_url():
     assert isinstance(model, LanguageModel)
     with pytest.raises(Unavailable, match="cannot be reached"):
         model.sample(["a"], Sampling())
-    with pytest.raises(UserError, match="begins with http"):
-        Endpoint("ftp://host", "tiny")
+    for url in ("ftp://host", "http://", "http://host:port"):
+        with pytest.raises(UserError, match=r"begins with http|is no URL|no host"):
+            Endpoint(url, "tiny")

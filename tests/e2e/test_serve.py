@@ -543,7 +543,7 @@ def test_fields_that_do_nothing_are_taken(client, engine):
 def strict(folder):
     """A server with a token and narrow limits, and its engine of one row."""
     engine = load(folder, rows=1)
-    limits = Limits(body=3000, seconds=1.0, waiting=2, choices=8)
+    limits = Limits(body=3000, seconds=2.0, waiting=2, choices=8)
     with serving(engine, token="s3cret", limits=limits) as url:
         yield url, engine
 
@@ -605,7 +605,7 @@ def test_what_takes_too_long_is_ended_and_what_waits_too_long_refused(strict):
             return await client.post("completions", json=asked), await asyncio.gather(*early)
 
     slow = engine.scheduler.step
-    engine.scheduler.step = lambda: [time.sleep(0.002), slow()][1]  # 2,000 tokens take longer than the second there is
+    engine.scheduler.step = lambda: [time.sleep(0.004), slow()][1]  # 2,000 tokens take longer than there is time
     try:
         refused, (stream, *others) = asyncio.run(at_once())
     finally:
@@ -614,8 +614,8 @@ def test_what_takes_too_long_is_ended_and_what_waits_too_long_refused(strict):
     assert refused.headers["retry-after"] == "1"
     assert stream.status_code == 200
     events = stream.text.split("\n\n")
-    assert len(events) > 10
-    assert "longer than 1 s" in json.loads(events[-2].removeprefix("data: "))["error"]["message"]
+    assert len(events) > 3
+    assert "longer than 2 s" in json.loads(events[-2].removeprefix("data: "))["error"]["message"]
     for answer in others:
         assert (answer.status_code, complaint(answer)["code"]) == (408, "timeout")
     assert free(engine)

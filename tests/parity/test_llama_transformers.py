@@ -11,7 +11,10 @@ import transformers
 
 from maquette.language import checkpoints
 from maquette.language.checkpoints import to_layout
+from maquette.language.engine.engine import Engine
+from maquette.language.interface import Sampling
 from maquette.language.llama import SIZES, Llama, LlamaConfig, next_token_loss
+from maquette.language.tokenizers import byte_tokenizer
 from maquette.nn.rope import LinearScaling, Llama3Scaling, YarnScaling
 
 torch.set_num_threads(1)
@@ -56,12 +59,13 @@ FAMILIES = {"llama": transformers.LlamaForCausalLM, "mistral": transformers.Mist
 FAMILIES |= {"qwen2": transformers.Qwen2ForCausalLM, "qwen3": transformers.Qwen3ForCausalLM}
 
 
-def randomise(model, seed=0):
-    """Every parameter random, norms too."""
+def randomise(model, seed=0, spread=1.0):
+    """Every parameter random, norms too; with a larger spread greedy text wanders."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in model.parameters():
-            p.normal_(1.0 if p.ndim == 1 else 0.0, 0.3 if p.ndim == 1 else p.shape[1] ** -0.5, generator=generator)
+            std = 0.3 if p.ndim == 1 else spread * p.shape[1] ** -0.5
+            p.normal_(1.0 if p.ndim == 1 else 0.0, std, generator=generator)
     return model.eval()
 
 
@@ -238,3 +242,137 @@ def test_config_json_of_transformers_4_is_read(tmp_path):
 def test_config_json_comes_back_as_it_was(tmp_path, name):
     raw = json.loads(json.dumps(checkpoints.config_to_json(CASES[name])))
     assert checkpoints.config_from_json(raw, tmp_path) == CASES[name]
+
+
+RELATIVES = {
+    "llama-2": CASES["plain"],
+    "llama-3": CASES["scaled"],
+    "smollm2": dataclasses.replace(PLAIN, kv_heads=2, tied=True),
+    "mistral": CASES["mistral"],
+    "qwen2.5": CASES["qwen2"],
+    "qwen2.5, windows": CASES["qwen2-windows"],
+    "qwen2.5, yarn": CASES["qwen2-yarn"],
+    "qwen3": CASES["qwen3"],
+    "linear": CASES["linear"],
+}
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_greedy_text_is_that_of_generate(tmp_path, name):
+    """64 tokens behind prompts of different lengths: theirs padded on the left, ours in rows that are refilled."""
+    ours = randomise(Llama(dataclasses.replace(RELATIVES[name], context=128)), spread=2.0)
+    checkpoints.save(ours, tmp_path)
+    theirs = theirs_from(tmp_path)
+    generator = torch.Generator().manual_seed(1)
+    prompts = [torch.randint(0, 67, (length,), generator=generator).tolist() for length in (3, 30, 17, 9)]
+    padded = torch.tensor([[0] * (30 - len(prompt)) + prompt for prompt in prompts])
+    seen = torch.tensor([[0] * (30 - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    length = {"max_new_tokens": 64, "min_new_tokens": 64, "do_sample": False, "pad_token_id": 0}
+    expected = theirs.generate(padded, attention_mask=seen, **length)[:, 30:].tolist()
+    assert min(len(set(text)) for text in expected) > 5
+    for rows, invariant in ((4, False), (3, False), (2, True)):
+        engine = Engine(ours, byte_tokenizer(), rows=rows, invariant=invariant)
+        found = engine.sample(prompts, Sampling(temperature=0, max_tokens=64))
+        assert [list(one.tokens) for (one,) in found] == expected
+
+
+PUBLISHED = {
+    "meta-llama/Llama-2-7b-hf": (6_738_415_616, {"hidden_size": 4096, "intermediate_size": 11008}),
+    "meta-llama/Llama-3.2-1B": (
+        1_235_814_400,
+        {
+            "vocab_size": 128256,
+            "hidden_size": 2048,
+            "intermediate_size": 8192,
+            "num_hidden_layers": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 64,
+            "tie_word_embeddings": True,
+            "rope_theta": 500000.0,
+            "rope_scaling": {
+                "factor": 32.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192,
+                "rope_type": "llama3",
+            },
+        },
+    ),
+    "HuggingFaceTB/SmolLM2-135M": (
+        134_515_008,
+        {
+            "vocab_size": 49152,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "tie_word_embeddings": True,
+            "rope_theta": 100000,
+            "rope_scaling": None,
+            "rope_interleaved": False,
+            "is_llama_config": True,
+        },
+    ),
+    "mistralai/Mistral-7B-v0.1": (
+        7_241_732_096,
+        {
+            "model_type": "mistral",
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_key_value_heads": 8,
+            "sliding_window": 4096,
+        },
+    ),
+    "Qwen/Qwen2.5-0.5B": (
+        494_032_768,
+        {
+            "model_type": "qwen2",
+            "vocab_size": 151936,
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+            "max_window_layers": 24,
+            "sliding_window": 32768,
+            "use_sliding_window": False,
+            "tie_word_embeddings": True,
+            "rope_theta": 1000000.0,
+        },
+    ),
+    "Qwen/Qwen3-0.6B": (
+        596_049_920,
+        {
+            "model_type": "qwen3",
+            "vocab_size": 151936,
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "max_window_layers": 28,
+            "sliding_window": None,
+            "use_sliding_window": False,
+            "tie_word_embeddings": True,
+            "rope_theta": 1000000,
+        },
+    ),
+}
+"""Parameters and the fields of their config.json; what is left out is Llama 2's, as Meta published it."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configs_have_their_published_sizes(tmp_path, name):
+    parameters, fields = PUBLISHED[name]
+    raw = {"model_type": "llama", "vocab_size": 32000, "num_hidden_layers": 32, "num_attention_heads": 32, **fields}
+    config = checkpoints.config_from_json(raw, tmp_path)
+    with torch.device("meta"):
+        ours = Llama(config)
+        kind = raw.pop("model_type")
+        theirs = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **raw))
+    assert sum(p.numel() for p in ours.parameters()) == config.parameters == parameters
+    assert {name: tensor.shape for name, tensor in to_layout(ours).items()} == {
+        name: tensor.shape for name, tensor in theirs.named_parameters()
+    }

@@ -1,6 +1,10 @@
 """The engine: every request gets what it would get alone; seeds, stops, choices, thought, scores, prefixes."""
 
+import ctypes
 import dataclasses
+import gc
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +13,7 @@ from maquette.core.errors import UserError
 from maquette.language import tokenizers
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import LanguageModel, Sampling, Thinking
-from maquette.language.llama import Llama, LlamaConfig
+from maquette.language.llama import Llama, LlamaConfig, next_token_loss
 from maquette.nn.cache import Rows
 from maquette.nn.rope import YarnScaling
 
@@ -66,6 +70,27 @@ def test_a_seed_gives_the_same_text_whatever_is_beside_it(invariant):
             assert beside.logprobs == alone.logprobs  # to the bit
     other = engine_of().sample(["the quick"], dataclasses.replace(sampling, seed=6))[0][0]
     assert other.tokens != alone.tokens
+
+
+ODD = dataclasses.replace(LOCAL, head_dim=10, context=99)
+
+
+@pytest.mark.parametrize("config", [TINY, LOCAL, ODD], ids=["llama", "windows", "odd sizes"])
+def test_an_invariant_sample_has_the_same_bits_in_any_company(config):
+    """Alone, among others in every row, behind others, beside scores, in a cache whose rows begin elsewhere."""
+    sampling = Sampling(max_tokens=6, seed=5, temperature=0.8, logprobs=2)
+
+    def bits(found):
+        return found.tokens, found.logprobs, found.likeliest
+
+    prompts = ["the quick", *PROMPTS, "q" * 60]
+    alone = bits(engine_of(config, rows=1, invariant=True).sample(prompts[:1], sampling)[0][0])
+    scores = engine_of(config, invariant=True).score([(prompts[0], " fox"), ("x", "y" * 40)])
+    assert engine_of(config, invariant=True).score([(prompts[0], " fox")])[0].logprobs == scores[0].logprobs
+    for rows, context, place in ((1, 97, 2), (3, 75, 4), (7, None, 0)):
+        engine = engine_of(config, rows=rows, context=context, invariant=True)
+        order = [*prompts[1 : place + 1], prompts[0], *prompts[place + 1 :]]
+        assert bits(engine.sample(order, sampling, n=2)[place][0]) == alone
 
 
 def test_samples_of_one_prompt_differ_and_share_its_pass():
@@ -193,6 +218,18 @@ def test_scores_are_those_of_a_full_pass_and_of_the_sampler():
     assert text.tokens == tuple(b" fox")
 
 
+def test_log_probabilities_are_those_that_training_minimises():
+    engine = engine_of(LOCAL)
+    (found,) = engine.sample(["the quick"], Sampling(max_tokens=30, seed=1, temperature=0.7, top_p=0.9))[0]
+    text = torch.tensor([[*b"the quick", *found.tokens]])
+    targets = text[:, 1:].clone()
+    targets[:, : len(b"the quick") - 1] = -100
+    engine.model.train()
+    loss = next_token_loss(engine.model, {"tokens": text[:, :-1], "targets": targets})
+    assert loss.requires_grad
+    assert -sum(found.logprobs) / len(found.tokens) == pytest.approx(loss.item() / len(found.tokens), abs=1e-5)
+
+
 def test_a_prefix_forked_and_extended_is_the_whole_prompt():
     engine = engine_of()
     sampling = Sampling(max_tokens=10, seed=1)
@@ -221,6 +258,26 @@ def test_memory_is_what_it_says():
     engine = engine_of(rows=5)
     cache = engine.scheduler.cache
     assert engine.memory == cache.keys.nbytes + cache.values.nbytes
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks Linux what the process holds")
+def test_memory_is_what_the_process_grows_by():
+    """Within 5 %: nothing else of the cache's size is ever held."""
+
+    def held():
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+    config = dataclasses.replace(TINY, kv_heads=4, head_dim=64, layers=4, context=264)
+    sampling = Sampling(max_tokens=8, temperature=0)
+    prompts = [[i] * 256 for i in range(48)]
+    engine_of(config, rows=16).sample(prompts[:16], sampling)  # what any engine's first steps leave behind
+    before = held()
+    engine = engine_of(config, rows=48)
+    engine.sample(prompts, sampling)
+    assert engine.memory > 2**26
+    assert held() - before == pytest.approx(engine.memory, rel=0.05)
 
 
 def test_it_is_a_language_model():

@@ -61,6 +61,22 @@ def cut_short(folder):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def written(file, text):
+    return lambda folder: (folder / file).write_text(text)
+
+
+def with_an_index_of(weight_map):
+    def edit(folder):
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+    return edit
+
+
+def without_a_shard(folder):
+    checkpoints.save(checkpoints.load(folder), folder, shard_bytes=4000)
+    sorted(folder.glob("model-*.safetensors"))[1].unlink()
+
+
 BREAKS = {
     "no config": (without("config.json"), "config.json"),
     "no weights": (without("model.safetensors"), "neither model.safetensors nor"),
@@ -68,6 +84,25 @@ BREAKS = {
     "another architecture": (edited("config.json", model_type="qwen4"), "did you mean 'qwen3'"),
     "another width": (edited("config.json", hidden_size=32), "has shape"),
     "a small vocabulary": (edited("config.json", vocab_size=100), "257"),
+    "an architecture far from any": (
+        edited("config.json", model_type="gpt_neox"),
+        "known: llama, mistral, qwen2, qwen3",
+    ),
+    "no architecture": (edited("config.json", model_type=None), "model_type = None is not supported"),
+    "a config that is no JSON": (written("config.json", '{"model_type": '), "config.json"),
+    "a config that is a list": (written("config.json", "[]"), "is not a JSON object"),
+    "heads below 0": (edited("config.json", num_attention_heads=-2), "heads = -2"),
+    "layers beyond any": (edited("config.json", num_hidden_layers=10**15), "model.layers.2.input_layernorm.weight is"),
+    "a width beyond any": (edited("config.json", hidden_size=10**6), "has shape"),
+    "a width beyond any number": (edited("config.json", hidden_size=10**15, head_dim=2**40), "larger than any machine"),
+    "theta of no number": (edited("config.json", rope_parameters={"rope_theta": "x"}), "not the number it should be"),
+    "a shard missing": (without_a_shard, "the shard model-00002-of"),
+    "an index that is no JSON": (written("model.safetensors.index.json", "{"), "model.safetensors.index.json"),
+    "an index of nothing": (with_an_index_of(None), "has no weight_map"),
+    "an index that lacks a tensor": (with_an_index_of({}), "the tensor model.embed_tokens.weight is missing"),
+    "a tokenizer that is no JSON": (written("tokenizer.json", "<html>"), "tokenizer.json"),
+    "a tokenizer of nothing": (written("tokenizer.json", "{}"), "is not a tokenizer"),
+    "a template that is no text": (written("chat_template.jinja", "{{ 1 +"), "template is malformed"),
     "a malformed template": (edited("tokenizer_config.json", chat_template="{% for x in %}"), "template is malformed"),
     "NaN": (with_nan, "norm.weight hold NaN"),
     "cut short": (cut_short, "cannot be read"),
@@ -104,7 +139,12 @@ def test_a_folder_talks(folder):
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"dtype": "float31"}, "did you mean 'float32'"), ({"rows": 0}, "rows = 0"), ({"context": 0}, "context = 0")],
+    [
+        ({"dtype": "float31"}, "did you mean 'float32'"),
+        ({"rows": 0}, "rows = 0"),
+        ({"context": 0}, "context = 0"),
+        ({"rows": 10**12}, r"rows = 1000000000000 and context = 64 need a cache of [\d,.]+ GiB"),
+    ],
 )
 def test_bad_options_are_one_sentence(folder, options, words):
     with pytest.raises(UserError, match=words):

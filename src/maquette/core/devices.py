@@ -39,6 +39,15 @@ def pick_device(name: str = "auto") -> "torch.device":
     return device
 
 
+def memory_of(device: "torch.device") -> int:
+    """Bytes of memory that the device has, whoever holds them."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def pick_precision(precision: Precision, device: "torch.device") -> Precision:
     """For `auto` bf16 where the device computes in it: a CPU that emulates it is ten times slower than in fp32."""
     import torch

@@ -101,30 +101,40 @@ def load(directory: Path, dtype: torch.dtype = torch.float32) -> Llama:
     Raises:
         UserError: not such a folder, another architecture, a tensor or shard missing, cut short or of another shape.
     """
-    config = config_from_json(read_json(directory / "config.json"), directory / "config.json")
-    with torch.device("meta"):
-        model = Llama(config).to(dtype)
+    path = directory / "config.json"
+    config = config_from_json(read_json(path), path)
+    found = shards(directory)
+    for part in _parts(config):  # before anything is built of a config that may say any number
+        if part.theirs not in found:
+            raise UserError(f"{directory}: the tensor {part.theirs} is missing; download or export the folder again.")
+    try:
+        with torch.device("meta"):
+            model = Llama(config).to(dtype)
+    except RuntimeError as error:
+        raise UserError(f"{path} speaks of tensors larger than any machine's; restore it from a copy.") from error
+    for part in _parts(config):
+        _refuse_other_shape(model.state_dict()[part.ours][part.rows], part.theirs, found[part.theirs])
     model.to_empty(device="cpu")
     model.settle()
     state = model.state_dict()
-    found = shards(directory)
     for part in _parts(config):
-        target = state[part.ours][part.rows]
-        if part.theirs not in found:
-            raise UserError(f"{directory}: the tensor {part.theirs} is missing; download or export the folder again.")
-        file = found[part.theirs]
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                source = tensors.get_tensor(part.theirs)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{file} cannot be read ({error}); download or export it again.") from error
-        if source.shape != target.shape:
-            raise UserError(
-                f"{file}: {part.theirs} has shape {tuple(source.shape)} where config.json says {tuple(target.shape)}; "
-                "the two do not belong together."
-            )
-        target.copy_(source)
+        with safe_open(found[part.theirs], framework="pt") as tensors:
+            state[part.ours][part.rows].copy_(tensors.get_tensor(part.theirs))
     return model
+
+
+def _refuse_other_shape(target: Tensor, name: str, file: Path) -> None:
+    """Refuse a tensor that is not in its file, or not of the shape that the config says."""
+    try:
+        with safe_open(file, framework="pt") as tensors:
+            shape = tuple(tensors.get_slice(name).get_shape())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} cannot be read ({error}); download or export it again.") from error
+    if shape != tuple(target.shape):
+        raise UserError(
+            f"{file}: {name} has shape {shape} where config.json says {tuple(target.shape)}; the two do not belong "
+            "together."
+        )
 
 
 def shards(directory: Path) -> dict[str, Path]:

@@ -1,10 +1,12 @@
 """Any OpenAI-compatible endpoint behind the interface of `maquette.language.interface`."""
 
+import json
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import httpx
@@ -29,7 +31,7 @@ from maquette.language.wrappers import Retry, Unavailable
 T = TypeVar("T")
 USUAL: frozenset[Capability] = frozenset(("text", "chat", "seed", "logprobs"))
 """What an endpoint is held to have where nothing else is said."""
-OURS: frozenset[Capability] = USUAL.union(("tokens", "score", "choices", "top_k", "min_p", "min_tokens"))
+OURS: frozenset[Capability] = USUAL.union(("tokens", "score", "choices", "top_k", "min_p", "min_tokens", "keep_stop"))
 """What `maquette serve` has, and vLLM."""
 AGAIN = {408, 409, 429, 500, 502, 503, 504}
 """Answers after which another try may succeed."""
@@ -62,12 +64,23 @@ class Endpoint:
         """
         if not url.startswith(("http://", "https://")):
             raise UserError(f"url = {url!r}: give one that begins with http:// or https://.")
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise UserError(f"url = {url!r} is no URL ({error}); give one like https://host/v1.") from error
+        if not parsed.host:
+            raise UserError(f"url = {url!r} names no host; give one like https://host/v1.")
+        if parsed.userinfo:
+            raise UserError(f"A url with a password in it would be told in messages; put the key into {key_variable}.")
         if at_once < 1 or per_minute < 0 or timeout <= 0:
             raise UserError(f"{at_once=}, {per_minute=}, {timeout=}: give numbers above 0.")
         self.url, self.model, self.name = url.rstrip("/"), model, f"{model} at {url.rstrip('/')}"
         self.capabilities, self.at_once = capabilities, at_once
         self.retry = retry or Retry()
-        key = os.environ.get(key_variable)
+        self.timeout = timeout
+        key = os.environ.get(key_variable, "").strip()
+        if not key.isascii() or not key.isprintable():  # the header's own error would quote it
+            raise UserError(f"The key in {key_variable} holds characters that no header takes; copy it again.")
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=timeout, transport=transport
         )
@@ -95,6 +108,10 @@ class Endpoint:
         """Endpoints keep prefixes on their own."""
         raise Unsupported(self.name, "fork")
 
+    def close(self) -> None:
+        """Let its connections go."""
+        self._client.close()
+
     def _each(self, ask: Callable[[Any], T], items: Sequence[Any]) -> list[T]:
         with ThreadPoolExecutor(self.at_once) as pool:
             asked = [pool.submit(self.retry, lambda item=item: ask(item)) for item in items]
@@ -107,6 +124,8 @@ class Endpoint:
     def _sample(self, prompt: Prompt, sampling: Sampling, n: int) -> list[Completion]:
         began = time.perf_counter()
         body = {"model": self.model, "n": n, **_asked(sampling)}
+        if "tokens" in self.capabilities:  # as vLLM and `maquette serve` have it
+            body["return_token_ids"] = True
         if kind_of(prompt) == "chat":
             body |= _conversation(cast("Sequence[Message]", prompt), sampling)
             answer = self._post("chat/completions", body)
@@ -118,10 +137,10 @@ class Endpoint:
         if len(choices) != n:
             raise Unavailable(f"{self.name} gave {len(choices)} completions where {n} were asked for.")
         seconds = time.perf_counter() - began
-        return [self._completion(one, answer, sampling, seconds, first=i == 0) for i, one in enumerate(choices)]
+        return [self._completion(one, answer, sampling, seconds, i) for i, one in enumerate(choices)]
 
     def _completion(
-        self, choice: Mapping[str, Any], answer: Mapping[str, Any], sampling: Sampling, seconds: float, *, first: bool
+        self, choice: Mapping[str, Any], answer: Mapping[str, Any], sampling: Sampling, seconds: float, number: int
     ) -> Completion:
         text = choice["message"].get("content") if "message" in choice else choice.get("text")
         if not isinstance(text, str):
@@ -133,14 +152,17 @@ class Endpoint:
             finish = "stop"
             text += stopped_by if sampling.keep_stop else ""
         logprobs, likeliest = _logprobs(choice.get("logprobs") or {})
+        tokens = choice.get("token_ids")
+        usage = _usage(answer.get("usage") or {}, seconds, number, len(answer["choices"]))
         return Completion(
             text=text,
             finish=finish,
             stopped_by=stopped_by,
+            tokens=None if tokens is None else tuple(tokens),
             logprobs=logprobs,
             likeliest=likeliest if sampling.logprobs else None,
             seed=sampling.seed,
-            usage=_usage(answer.get("usage") or {}, len(answer["choices"]), seconds, first=first),
+            usage=usage if tokens is None else replace(usage, generated=len(tokens)),
         )
 
     def _score(self, prompt: str, text: str) -> Score:
@@ -160,7 +182,7 @@ class Endpoint:
             tokens=None,
             logprobs=tuple(float(each[i]) for i in places),
             greedy=all(each[i] >= max((top[i] or {0: each[i]}).values()) for i in places),
-            usage=_usage(answer.get("usage") or {}, 1, time.perf_counter() - began, first=True),
+            usage=_usage(answer.get("usage") or {}, time.perf_counter() - began),
         )
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,20 +193,29 @@ class Endpoint:
             UserError: the endpoint refuses the request.
         """
         self._pace.wait()
+        end = time.monotonic() + self.timeout  # httpx bounds each wait, so that a trickle would go on for ever
         try:
-            answer = self._client.post(f"{self.url}/{path}", json=body)
+            with self._client.stream("POST", f"{self.url}/{path}", json=body) as answer:
+                parts = []
+                for part in answer.iter_bytes():
+                    parts.append(part)
+                    if time.monotonic() > end:
+                        raise httpx.ReadTimeout(f"longer than {self.timeout:g} s")
+            key = self._client.headers.get("Authorization", "Bearer ").removeprefix("Bearer ")
+            text = b"".join(parts).decode(errors="replace")
+            text = text.replace(key, "…") if key else text  # some tell the key that they refuse
         except httpx.HTTPError as error:
             raise Unavailable(f"{self.name} cannot be reached ({type(error).__name__}); is it up?") from error
         if answer.status_code in AGAIN:
-            raise Unavailable(f"{self.name} answers {answer.status_code}: {_reason(answer)}", wait=_wait(answer))
-        if answer.status_code >= 400:
-            raise UserError(f"{self.name} refuses the request, {answer.status_code}: {_reason(answer)}")
+            raise Unavailable(f"{self.name} answers {answer.status_code}: {_reason(text)}", wait=_wait(answer))
+        if answer.status_code >= 300:
+            raise UserError(f"{self.name} refuses the request, {answer.status_code}: {_reason(text)}")
         try:
-            found = answer.json()
+            found = json.loads(text)
         except ValueError as error:
-            raise Unavailable(f"{self.name} answers what is no JSON: {answer.text[:60]!r}") from error
+            raise Unavailable(f"{self.name} answers what is no JSON: {text[:60]!r}") from error
         if not isinstance(found, dict):
-            raise Unavailable(f"{self.name} answers what is no JSON object: {answer.text[:60]!r}")
+            raise Unavailable(f"{self.name} answers what is no JSON object: {text[:60]!r}")
         return found
 
 
@@ -237,13 +268,15 @@ def _logprobs(found: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, tuple
     return None, None
 
 
-def _usage(found: Mapping[str, Any], count: int, seconds: float, *, first: bool) -> Usage:
+def _usage(found: Mapping[str, Any], seconds: float, number: int = 0, count: int = 1) -> Usage:
     """A request's usage as that of one of its completions: the prompt counts with the first, the rest is shared out."""
     details = found.get("prompt_tokens_details") or {}
+    prompt, cached = int(found.get("prompt_tokens") or 0), int(details.get("cached_tokens") or 0)
+    each, left = divmod(int(found.get("completion_tokens") or 0), count)
     return Usage(
-        prompt=int(found.get("prompt_tokens") or 0) if first else 0,
-        cached=int(details.get("cached_tokens") or 0) if first else 0,
-        generated=round(int(found.get("completion_tokens") or 0) / count),
+        prompt=0 if number else prompt,
+        cached=0 if number else cached,
+        generated=each + (number < left),
         seconds=seconds,
     )
 
@@ -255,12 +288,12 @@ def _list(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _reason(answer: httpx.Response) -> str:
+def _reason(answer: str) -> str:
     """What the endpoint says, at most a line."""
     try:
-        said = answer.json()["error"]["message"]
+        said = json.loads(answer)["error"]["message"]
     except (ValueError, KeyError, TypeError):
-        said = answer.text
+        said = answer
     return " ".join(str(said).split())[:200]
 
 

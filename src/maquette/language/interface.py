@@ -24,8 +24,10 @@ Capability = Literal[
     "top_k",
     "min_p",
     "min_tokens",
+    "keep_stop",
 ]
-"""`text`: goes on from any text. `tokens`: takes and gives token ids. `seed`: the same seed gives the same text."""
+"""`text`: goes on from any text. `tokens`: takes and gives token ids. `seed`: the same seed gives the same text.
+`keep_stop`: tells which stop string ended a text, and so can keep it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +196,7 @@ HINTS: dict[Capability, str] = {
     "top_k": "leave top_k at 0 and set top_p",
     "min_p": "leave min_p at 0 and set top_p",
     "min_tokens": "leave min_tokens at 0",
+    "keep_stop": "leave keep_stop out",
 }
 
 
@@ -245,6 +248,7 @@ def needed(sampling: Sampling) -> frozenset[Capability]:
         "top_k": sampling.top_k > 0,
         "min_p": sampling.min_p > 0,
         "min_tokens": sampling.min_tokens > 0,
+        "keep_stop": sampling.keep_stop and bool(sampling.stop),
     }
     return frozenset(name for name, wanted in asked.items() if wanted)
 

@@ -56,6 +56,8 @@ class Cached:
     def sample(self, prompts: Sequence[Prompt], sampling: Sampling, n: int = 1) -> list[list[Completion]]:
         """See `LanguageModel.sample`."""
         refuse_unsupported(self, prompts, sampling)
+        if self.model and any(isinstance(prompt, Prefix) for prompt in prompts):
+            return self.model.sample(prompts, sampling, n)
         return self._through(
             [{"prompt": _plain(prompt), "sampling": asdict(sampling), "n": n} for prompt in prompts],
             lambda wanted, model: model.sample([prompts[i] for i in wanted], sampling, n),
@@ -211,7 +213,7 @@ class Scripted:
     """Says what it was told to, for tests: one text after another, or what a function makes of each prompt."""
 
     name = "scripted"
-    capabilities: frozenset[Capability] = frozenset(("text", "chat", "seed", "choices", "top_k", "min_p", "min_tokens"))
+    capabilities: frozenset[Capability] = frozenset(("text", "chat", "seed", "choices", "top_k", "min_p", "keep_stop"))
 
     def __init__(self, script: Sequence[str] | Callable[[Prompt], str]) -> None:
         self.script = script

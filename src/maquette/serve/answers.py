@@ -68,6 +68,8 @@ class Completions:
     spelling: Spelling
     logprobs: int | None
     """How many of the likeliest tokens are told; None: nothing of probabilities."""
+    ids: bool
+    """Whether the generated tokens' ids are told."""
 
     def body(self, choices: Iterable[Piece], told: UsageBody | None) -> CompletionBody:
         """The answer."""
@@ -86,6 +88,7 @@ class Completions:
             text=piece.text,
             finish_reason=piece.finish and REASONS[piece.finish],
             stop_reason=piece.stopped_by,
+            token_ids=piece.generated if self.ids else None,
             logprobs=None if self.logprobs is None else self._logprobs(piece, self.logprobs),
         )
 
@@ -113,6 +116,7 @@ class Chat:
     heading: Heading
     spelling: Spelling
     logprobs: int | None
+    ids: bool
 
     def body(self, choices: Iterable[Piece], told: UsageBody) -> ChatBody:
         """The answer."""
@@ -122,6 +126,7 @@ class Chat:
                 message=Said(content=piece.text),
                 finish_reason=REASONS[piece.finish or "end"],
                 stop_reason=piece.stopped_by,
+                token_ids=piece.generated if self.ids else None,
                 logprobs=self._logprobs(piece),
             )
             for piece in choices
@@ -141,6 +146,7 @@ class Chat:
                 delta={"content": piece.text} if piece.text else {},
                 finish_reason=piece.finish and REASONS[piece.finish],
                 stop_reason=piece.stopped_by,
+                token_ids=piece.generated if self.ids else None,
                 logprobs=self._logprobs(piece) if piece.tokens else None,
             )
             for piece in grown

@@ -119,7 +119,10 @@ class Routes:
             prepare, self.engine, body.prompts, sampling, body.n, echo=body.echo, logprobs=body.logprobs
         )
         form = Completions(
-            heading=Heading(model=self.engine.name, prefix="cmpl"), spelling=self.spelling, logprobs=body.logprobs
+            heading=Heading(model=self.engine.name, prefix="cmpl"),
+            spelling=self.spelling,
+            logprobs=body.logprobs,
+            ids=body.return_token_ids,
         )
         return await self._answer(form, job, body, request, held)
 
@@ -135,6 +138,7 @@ class Routes:
             heading=Heading(model=self.engine.name, prefix="chatcmpl"),
             spelling=self.spelling,
             logprobs=logprobs,
+            ids=body.return_token_ids,
         )
         return await self._answer(form, job, body, request, held)
 

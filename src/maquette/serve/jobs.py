@@ -26,6 +26,8 @@ class Piece:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float | None] = field(default_factory=list)
     likeliest: list[Likeliest] = field(default_factory=list)
+    generated: list[int] = field(default_factory=list)
+    """The tokens without those of an echoed prompt, whether or not anything of probabilities is told."""
     places: list[int] = field(default_factory=list)
     """The character of the choice's text at which each token begins, where that is told."""
     finish: Finish | None = None
@@ -36,7 +38,7 @@ class Piece:
     def grow(self, more: "Piece") -> None:
         """Take in the next piece of the same choice."""
         self.text += more.text
-        for name in ("tokens", "logprobs", "likeliest", "places"):
+        for name in ("tokens", "logprobs", "likeliest", "generated", "places"):
             getattr(self, name).extend(getattr(more, name))
         self.finish, self.stopped_by, self.usage = more.finish, more.stopped_by, more.usage
 
@@ -178,10 +180,11 @@ class _Growing:
     def _grown(self, text: str) -> Piece:
         piece = Piece(index=self.index, text=text)
         self.told += len(text)
+        new = slice(self.tokens, len(self.request.tokens))
+        self.tokens = new.stop
+        piece.generated = self.request.tokens[new]
         if self.places is not None:
-            new = slice(self.tokens, len(self.request.tokens))
-            self.tokens = new.stop
-            piece.tokens = self.request.tokens[new]
+            piece.tokens = piece.generated
             piece.logprobs = list[float | None](self.request.logprobs[new])
             piece.likeliest = self.request.likeliest[new] or [{}] * len(piece.tokens)
             piece.places = self.places.of(piece.tokens)

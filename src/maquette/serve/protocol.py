@@ -76,6 +76,8 @@ class Asked(_Strict):
     min_tokens: int = Field(0, ge=0)
     guided_choice: list[Text] = Field([], max_length=1024)
     """The text is one of these."""
+    return_token_ids: bool = False
+    """Whether each choice tells the ids of its tokens, as vLLM has it."""
     stream: bool = False
     stream_options: StreamOptions | None = None
 
@@ -219,6 +221,7 @@ class CompletionChoice(BaseModel):
     finish_reason: Reason | None
     stop_reason: str | None = None
     """The stop string that ended it, as vLLM tells."""
+    token_ids: list[int] | None = None
     logprobs: CompletionLogprobs | None = None
 
 
@@ -269,6 +272,7 @@ class ChatChoice(BaseModel):
     message: Said
     finish_reason: Reason
     stop_reason: str | None = None
+    token_ids: list[int] | None = None
     logprobs: ChatLogprobs | None = None
 
 
@@ -291,6 +295,7 @@ class ChunkChoice(BaseModel):
     """What it adds to the message."""
     finish_reason: Reason | None = None
     stop_reason: str | None = None
+    token_ids: list[int] | None = None
     logprobs: ChatLogprobs | None = None
 
 

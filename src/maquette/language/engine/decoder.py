@@ -47,7 +47,8 @@ class Decoder:
         self.head = (model.head.weight * model.norm.weight).T.contiguous()
         magnitude = c.rope_scaling.magnitude if isinstance(c.rope_scaling, YarnScaling) else 1.0
         cos, sin = rotary_angles(torch.arange(capacity), model.frequency, magnitude)
-        self.cos, self.sin = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+        dtype = self.embedding.dtype
+        self.cos, self.sin = torch.cat((cos, cos), -1).to(dtype), torch.cat((-sin, sin), -1).to(dtype)
 
     def __call__(
         self, tokens: Int[Tensor, " n"], places: Int[Tensor, " n"], cache: KeyValueCache
@@ -87,10 +88,9 @@ class Decoder:
 
 
 def fits(model: Llama) -> bool:
-    """Whether a model is small, in float32 and on a CPU."""
+    """Whether a model is small and on a CPU."""
     weight = model.embedding.weight
-    size = model.config.parameters * weight.element_size()
-    return weight.dtype == torch.float32 and weight.device.type == "cpu" and size <= LARGEST
+    return weight.device.type == "cpu" and model.config.parameters * weight.element_size() <= LARGEST
 
 
 def _layer(model: Llama, number: int) -> _Layer:

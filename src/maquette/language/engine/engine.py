@@ -9,6 +9,7 @@ from jaxtyping import Int
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from maquette.core.devices import memory_of
 from maquette.core.errors import UserError
 from maquette.language.chat import ChatTemplate
 from maquette.language.engine.request import Request, fresh_seed, trie_of
@@ -52,7 +53,11 @@ class Engine:
         context: int | None = None,
         invariant: bool = False,
     ) -> None:
-        """`rows` requests run at once, of at most `context` tokens each (by default the model's, up to 4,096)."""
+        """`rows` requests run at once, of at most `context` tokens each (by default the model's, up to 4,096).
+
+        Raises:
+            UserError: a number that cannot be, or a cache that no memory here holds.
+        """
         if rows < 1:
             raise UserError(f"rows = {rows}: give 1 or more.")
         if context is not None and context < 1:
@@ -63,6 +68,11 @@ class Engine:
         self.context = min(model.config.context, context or CONTEXT)
         self.capabilities: frozenset[Capability] = WITH_CHAT if template else WITH_CHAT - {"chat"}
         self._scheduler: Scheduler | None = None
+        if self.memory > (most := memory_of(model.embedding.weight.device)):
+            raise UserError(
+                f"rows = {rows} and context = {self.context} need a cache of {self.memory / 2**30:,.1f} GiB, and there "
+                f"are {most / 2**30:,.1f} GiB; give fewer rows or a smaller context."
+            )
 
     @property
     def memory(self) -> int:
