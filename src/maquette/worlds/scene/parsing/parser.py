@@ -14,14 +14,16 @@ from maquette.worlds.scene.drawing import SKY, TABLE, rods
 from maquette.worlds.scene.parsing.backdrop import Unexplained, scene_of, side_scenery, still
 from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.least_squares import fit
+from maquette.worlds.scene.parsing.machinery import robot_of
 from maquette.worlds.scene.parsing.motion import law_obeyed, law_residuals
 from maquette.worlds.scene.parsing.palette import FIXTURE, NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.sightings import Track, blobs_of, colours_in, tracks_of
+from maquette.worlds.scene.parsing.tabletop import drawer_of, drawn, zones_of
 from maquette.worlds.scene.raster import paint_boxes
 from maquette.worlds.scene.render import frames_of_many
-from maquette.worlds.scene.state import Clip, Pendulum, Scenery, Screen, Thing
+from maquette.worlds.scene.state import Clip, Drawer, Pendulum, Robot, Scenery, Screen, Thing
 from maquette.worlds.scene.vocabulary import COLOURS, View
 
 AT_ONCE = 16
@@ -29,6 +31,9 @@ AT_ONCE = 16
 PEAK, MEAN = 30.0, 6.0
 """Largest differences, of 255, between frames and their drawing that count as explained: of any 3 × 3 pixels' mean
 colour, and of all pixels' mean."""
+
+FAINT = 0.02
+"""Share of a pixel from which on a robot hides what is behind it."""
 
 
 def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
@@ -59,6 +64,8 @@ class _Draft:
 
     view: View
     scenery: tuple[Scenery, ...] = ()
+    openings: Float[np.ndarray, " frames"] | None = None
+    robots: tuple[Robot, ...] = ()
     tracks: tuple[int, ...] = ()
     why_not: str | None = None
 
@@ -70,11 +77,16 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
     behind, masked = torch.empty_like(seen), np.zeros((count * length, size * size), bool)
     for i, draft in enumerate(drafts):
         rows = slice(i * length, (i + 1) * length)
-        behind[rows] = still(draft.view, draft.scenery, size) if draft.why_not is None else seen[rows]
+        behind[rows] = _behind(draft, length, size) if draft.why_not is None else seen[rows]
         masked[rows] = _before(draft.scenery, size)
-    label, share = unmix(seen, behind)
-    label = np.where(masked, NOTHING, label.numpy())
-    tracks, owner = _tracks(label, share.numpy(), masked, count, length)
+    label, share = (one.numpy() for one in unmix(seen, behind))
+    for i, draft in enumerate(drafts):
+        if draft.view == "top":
+            rows = slice(i * length, (i + 1) * length)
+            draft.robots, cover = robot_of(seen[rows], behind[rows], label[rows], share[rows])
+            masked[rows] |= cover.numpy() > FAINT
+    label = np.where(masked, NOTHING, label)
+    tracks, owner = _tracks(label, share, masked, count, length)
     for number, track in enumerate(tracks):
         drafts[track.clip].tracks += (number,)
     _with_rods(behind, seen, owner, drafts, tracks, length)
@@ -97,10 +109,29 @@ def _draft(frames: UInt8[np.ndarray, "frames size size 3"]) -> _Draft:
     view: View = "side" if _near(colours, SKY) >= _near(colours, TABLE) else "top"
     draft = _Draft(view=view)
     try:
-        draft.scenery = side_scenery(frames.astype(np.float32))
+        if view == "side":
+            draft.scenery = side_scenery(frames.astype(np.float32))
+        else:
+            _set_table(draft, frames.astype(np.float32))
     except Unexplained as reason:
         draft.why_not = str(reason)
     return draft
+
+
+def _set_table(draft: _Draft, frames: Float32[np.ndarray, "frames size size 3"]) -> None:
+    draft.scenery = zones_of(np.median(frames, axis=0))
+    if found := drawer_of(frames, still("top", draft.scenery, frames.shape[1])):
+        drawer, draft.openings = found
+        draft.scenery += (drawer,)
+
+
+def _behind(draft: _Draft, length: int, size: int) -> Float32[Tensor, "frames pixels 3"]:
+    """The scenery in every frame, but for rods."""
+    picture = still(draft.view, draft.scenery, size)
+    if draft.openings is None:
+        return picture.expand(length, -1, -1)
+    centre = next(part.centre for part in draft.scenery if isinstance(part, Drawer))
+    return drawn(picture, np.full(length, centre), draft.openings)
 
 
 def _near(colours: Float32[np.ndarray, "pixels 3"], paint: tuple[int, int, int]) -> int:
@@ -195,6 +226,8 @@ def _reading(
         velocity=velocities(position, fps),
         fps=fps,
         scenery=draft.scenery,
+        robots=draft.robots,
+        openings=np.zeros(0) if draft.openings is None else draft.openings,
     )
 
 
