@@ -35,14 +35,25 @@ def robot_of(
     behind: Float32[Tensor, "frames pixels 3"],
     label: Int[np.ndarray, "frames pixels"],
     share: Float32[np.ndarray, "frames pixels"],
+    *,
+    doubt: bool = True,
 ) -> tuple[tuple[Robot, ...], Float32[Tensor, "frames pixels"]]:
-    """One robot a frame, or none, and the share of each pixel that it covers."""
+    """One robot a frame, or none, and the share of each pixel that it covers.
+
+    Args:
+        seen: the frames.
+        behind: all that is behind the robot.
+        label: the families of the paints over that (`palette.unmix`).
+        share: how much of each pixel they cover.
+        doubt: leave out pixels that show things, because these are not in `behind`.
+    """
     size = round(seen.shape[1] ** 0.5)
     dark = np.where(label == FIXTURE, share, 0)
     area = float(np.median(dark.sum(1))) / size**2
     if area < SOME:
         return (), torch.zeros(seen.shape[:2])
-    weight = torch.from_numpy((label == FIXTURE) | (label < 0)).float()[:, :, None].expand(-1, -1, 3).flatten(1)
+    counts = torch.from_numpy((label == FIXTURE) | (label < 0) | (not doubt)).float()
+    weight = counts[:, :, None].expand(-1, -1, 3).flatten(1)
     kinds: tuple[Embodiment, ...] = ("arm",) if area > MUCH else ("pusher", "gripper")
     fits = {kind: _fitted(kind, seen, behind, weight, dark.reshape(-1, size, size)) for kind in kinds}
     kind = min(kinds, key=lambda one: float(fits[one][1].sum()))

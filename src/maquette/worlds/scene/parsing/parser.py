@@ -1,7 +1,7 @@
 """Frames to state by analysis and synthesis: everything that is read is drawn again, and must look like the frames."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.least_squares import fit
 from maquette.worlds.scene.parsing.machinery import robot_of
 from maquette.worlds.scene.parsing.motion import law_obeyed, law_residuals
+from maquette.worlds.scene.parsing.overlaps import FAINT, look_again
 from maquette.worlds.scene.parsing.palette import FIXTURE, NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
@@ -32,8 +33,8 @@ PEAK, MEAN = 30.0, 6.0
 """Largest differences, of 255, between frames and their drawing that count as explained: of any 3 × 3 pixels' mean
 colour, and of all pixels' mean."""
 
-FAINT = 0.02
-"""Share of a pixel from which on a robot hides what is behind it."""
+LOOKS = 2
+"""At what was not explained, on the table top."""
 
 
 def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
@@ -67,6 +68,7 @@ class _Draft:
     openings: Float[np.ndarray, " frames"] | None = None
     robots: tuple[Robot, ...] = ()
     tracks: tuple[int, ...] = ()
+    layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
     why_not: str | None = None
 
 
@@ -98,9 +100,27 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
     paths = follow(sight, tracks, things)
     readings = []
     for draft in drafts:
-        own = [i for i in draft.tracks if things[i] is not None]
-        readings.append(_reading(draft, [things[i] for i in own], [paths[i] for i in own], length, fps))
-    return _judged(frames, readings)
+        draft.tracks = tuple(i for i in draft.tracks if things[i] is not None)
+        readings.append(_reading(draft, things, paths, length, fps))
+    readings = _judged(frames, readings)
+    for _ in range(LOOKS):
+        again = [
+            i
+            for i, draft in enumerate(drafts)
+            if readings[i].rejected and draft.why_not is None and draft.view == "top" and draft.tracks
+        ]
+        for i in again:
+            draft, rows, own = drafts[i], slice(i * length, (i + 1) * length), list(drafts[i].tracks)
+            known = [things[n] for n in own]
+            draft.robots, found, draft.layers = look_again(
+                seen[rows], behind[rows], [tracks[n] for n in own], known, [paths[n] for n in own]
+            )
+            for n, path in zip(own, found, strict=True):
+                paths[n] = path
+        judged = _judged(frames[again], [_reading(drafts[i], things, paths, length, fps) for i in again])
+        for i, reading in zip(again, judged, strict=True):
+            readings[i] = reading
+    return readings
 
 
 def _draft(frames: UInt8[np.ndarray, "frames size size 3"]) -> _Draft:
@@ -212,15 +232,16 @@ def _with_rods(
 
 
 def _reading(
-    draft: _Draft, things: Sequence[Thing | None], paths: Sequence[Path], length: int, fps: float
+    draft: _Draft, things: Sequence[Thing | None], all_paths: Sequence[Path], length: int, fps: float
 ) -> Reading:
     if draft.why_not is not None:
         return Reading(rejected=draft.why_not)
+    paths = [all_paths[i] for i in draft.tracks]
     position = np.array([path[:, :2] for path in paths]).reshape(-1, length, 2).transpose(1, 0, 2)
     angle = np.array([path[:, 2] for path in paths]).reshape(-1, length).T
     return Reading(
         view=draft.view,
-        things=tuple(thing for thing in things if thing is not None),
+        things=tuple(thing for thing in (things[i] for i in draft.tracks) if thing is not None),
         position=position,
         angle=angle,
         velocity=velocities(position, fps),
@@ -228,6 +249,7 @@ def _reading(
         scenery=draft.scenery,
         robots=draft.robots,
         openings=np.zeros(0) if draft.openings is None else draft.openings,
+        layers=draft.layers,
     )
 
 
@@ -287,4 +309,5 @@ def _drawable(reading: Reading) -> Clip:
         scenery=reading.scenery,
         robots=reading.robots,
         openings=reading.openings,
+        layers=reading.layers,
     )

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
+from maquette.worlds.scene.drawing import Looks
 from maquette.worlds.scene.parsing.identity import PERIOD, TURNS, Sight
 from maquette.worlds.scene.parsing.sightings import Track
-from maquette.worlds.scene.parsing.windows import CERTAIN, looks_in_rows
+from maquette.worlds.scene.parsing.windows import CERTAIN, Windows, looks_in_rows
 from maquette.worlds.scene.state import Thing
 from maquette.worlds.scene.vocabulary import SHAPES, SIZES
 
@@ -16,6 +17,8 @@ VISIBLE = 0.15
 LEEWAY, TURN = 1.5, 0.2
 """Pixels and radians by which a thing seen in part may be off what its whole sightings let expect, as deviations."""
 ROUNDS = 3
+SPAN = 0.06
+"""Widths beyond its reach about which a thing that is seen in part is looked for."""
 
 Path = Float[np.ndarray, "frames 3"]
 """x, y and angle."""
@@ -42,18 +45,11 @@ def follow(sight: Sight, tracks: Sequence[Track], things: Sequence[Thing | None]
 def _follow_whole(
     sight: Sight, tracks: Sequence[Track], things: Sequence[Thing], group: Sequence[int], found: list[Path]
 ) -> None:
-    own = [np.flatnonzero(tracks[i].whole) for i in group]
-    which = np.repeat(group, [len(frames) for frames in own])
-    frame = np.concatenate(own)
-    stack = np.array([tracks[i].clip for i in which]) * len(tracks[0].mass) + frame
+    which, frame = _rows(group, [np.flatnonzero(tracks[i].whole) for i in group])
     centre = np.array([tracks[i].centre[f] for i, f in zip(which, frame, strict=True)])
     looks = looks_in_rows([things[i] for i in which])
-    windows = sight.windows(stack, which, centre, max(things[i].reach for i in group))
-    tried = [
-        np.column_stack([centre, turn / TURNS * PERIOD[looks.shape[:, 0]]]) for turn in range(TURNS)
-    ]
-    best = np.argmin([windows.loss(looks, pose) for pose in tried], axis=0)
-    poses, _ = windows.fit(looks, np.array(tried)[best, np.arange(len(best))], ROUNDS)
+    windows = sight.windows(_stacked(tracks, which, frame), which, centre, max(things[i].reach for i in group))
+    poses, _ = windows.fit(looks, _turned(windows, looks, centre, []), ROUNDS)
     for i, f, pose in zip(which, frame, poses, strict=True):
         found[i][f] = pose
 
@@ -61,21 +57,49 @@ def _follow_whole(
 def _follow_partly(
     sight: Sight, tracks: Sequence[Track], things: Sequence[Thing], group: Sequence[int], found: list[Path]
 ) -> None:
-    own = [np.flatnonzero(np.isnan(found[i][:, 0])) for i in group]
-    which = np.repeat(group, [len(frames) for frames in own])
-    frame = np.concatenate(own)
-    stack = np.array([tracks[i].clip for i in which]) * len(tracks[0].mass) + frame
-    expected = np.concatenate([expectation(found[i])[frames] for i, frames in zip(group, own, strict=True)])
+    which, frame = _rows(group, [np.flatnonzero(np.isnan(found[i][:, 0])) for i in group])
+    expected = np.array([expectation(found[i])[f] for i, f in zip(which, frame, strict=True)])
+    centre = np.array([tracks[i].centre[f] for i, f in zip(which, frame, strict=True)])
+    centre = np.where(np.isnan(centre), expected[:, :2], centre)
     looks = looks_in_rows([things[i] for i in which])
-    windows = sight.windows(stack, which, expected[:, :2], max(things[i].reach for i in group))
-    size = windows.size
-    trust = np.array([size / LEEWAY, size / LEEWAY, 1 / TURN]) ** 2 * CERTAIN**2
-    poses, _ = windows.fit(looks, expected, ROUNDS + 2, np.tile(trust, (len(expected), 1)))
-    cover = windows.cover(looks, poses)
-    free = (cover * windows.weight).sum(1) / cover.sum(1).clamp(min=1e-6)
-    for i, f, pose, visible in zip(which, frame, poses, free.tolist(), strict=True):
-        if visible >= VISIBLE:
+    stack, reach = _stacked(tracks, which, frame), max(things[i].reach for i in group)
+    best, least, visible = expected, np.full(len(which), np.inf), np.zeros(len(which))
+    for about in (expected[:, :2], centre):
+        windows = sight.windows(stack, which, (expected[:, :2] + centre) / 2, reach + SPAN)
+        start = _turned(windows, looks, about, [expected[:, 2]])
+        trust = np.array([windows.size / LEEWAY, windows.size / LEEWAY, 1 / TURN]) ** 2 * CERTAIN**2
+        poses, loss = windows.fit(looks, start, ROUNDS + 2, np.tile(trust, (len(start), 1)))
+        cover = windows.cover(looks, poses)
+        free = ((cover * windows.weight).sum(1) / cover.sum(1).clamp(min=1e-6)).numpy()
+        better = loss < least
+        best, least = np.where(better[:, None], poses, best), np.where(better, loss, least)
+        visible = np.where(better, free, visible)
+    for i, f, pose, share in zip(which, frame, best, visible.tolist(), strict=True):
+        if share >= VISIBLE:
             found[i][f] = pose
+
+
+def _rows(
+    group: Sequence[int], frames: Sequence[Int[np.ndarray, " some"]]
+) -> tuple[Int[np.ndarray, " rows"], Int[np.ndarray, " rows"]]:
+    return np.repeat(group, [len(own) for own in frames]), np.concatenate(frames)
+
+
+def _stacked(
+    tracks: Sequence[Track], which: Int[np.ndarray, " rows"], frame: Int[np.ndarray, " rows"]
+) -> Int[np.ndarray, " rows"]:
+    """Numbers of frames in the stack of all clips."""
+    return np.array([tracks[i].clip for i in which]) * len(tracks[0].mass) + frame
+
+
+def _turned(
+    windows: Windows, looks: Looks, centre: Float[np.ndarray, "rows 2"], angles: list[Float[np.ndarray, " rows"]]
+) -> Float[np.ndarray, "rows 3"]:
+    """Poses at places, at the best of some angles."""
+    period = PERIOD[looks.shape[:, 0]]
+    tried = [np.column_stack([centre, angle]) for angle in (*angles, *(turn / TURNS * period for turn in range(TURNS)))]
+    best = np.argmin([windows.loss(looks, pose) for pose in tried], axis=0)
+    return np.array(tried)[best, np.arange(len(best))]
 
 
 def expectation(path: Path) -> Path:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Literal, Self, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from maquette.worlds.scene.state import Clip, Robot, Scenery, Thing
 from maquette.worlds.scene.vocabulary import Law, View
@@ -36,6 +36,8 @@ class Reading:
     scenery: tuple[Scenery, ...] = ()
     robots: tuple[Robot, ...] = ()
     openings: Float[np.ndarray, " frames"] = field(default_factory=lambda: np.zeros(0))
+    layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
+    """What lies on what, as in `Scene`, or empty."""
     law: Law | None = None
     """The law that the motion obeys, if it obeys one."""
     law_residuals: Mapping[Law, float] = field(default_factory=lambda: MappingProxyType({}))
@@ -59,6 +61,7 @@ class Reading:
             scenery=clip.scenery,
             robots=clip.robots,
             openings=clip.openings,
+            layers=clip.layers,
             law=clip.law,
             residual_peak=0.0,
             residual_mean=0.0,

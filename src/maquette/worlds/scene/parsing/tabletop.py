@@ -20,8 +20,8 @@ from maquette.worlds.scene.vocabulary import COLOURS, RGB
 
 WITHIN = 18.0
 """How far, of 255, a pixel may be from a paint to count as it."""
-SHOWN = 0.12
-"""Share of a zone that must be seen."""
+SHOWN, BARE = 0.15, 0.12
+"""Shares of a zone that must be seen at least, and that may look like bare table at most."""
 HALF = Zone(colour="red", centre=(0.5, 0.5)).half
 OPENINGS = 17
 """Of a drawer, tried in each frame: a pixel of 64 apart or less."""
@@ -43,6 +43,8 @@ def zones_of(median: Float[np.ndarray, "size size 3"]) -> tuple[Zone, ...]:
         width = round(2 * HALF * size)
         score = ndimage.uniform_filter(painted - 1.0 * bare, width, mode="constant")
         rows, columns = np.nonzero(score > score.max() - 1e-6)
+        if ndimage.uniform_filter(1.0 * bare, width, mode="constant")[rows[0], columns[0]] > BARE:
+            continue
         shift = 0.5 if width % 2 else 0.0
         found.append((colour, ((columns.mean() + shift) / size, 1 - (rows.mean() + shift) / size)))
     if not found:
