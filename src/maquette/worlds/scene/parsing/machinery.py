@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,15 +30,48 @@ TRIED, FINER = 24, (0.09, 0.03)
 """Angles of each joint, and turns in radians tried about the best."""
 
 
-def robot_of(
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A robot in each frame."""
+
+    kind: Embodiment
+    numbers: Numbers
+    """x and y, with a gripper's grip, or an arm's angles and grip."""
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Over which to take derivatives, in pixels or in what moves by so much."""
+        return STEPS[self.kind]
+
+    def over(
+        self, behind: Float32[Tensor, "frames pixels 3"], numbers: Numbers | None = None
+    ) -> Float32[Tensor, "frames pixels 3"]:
+        """It, or another of its kind, drawn over what is behind it."""
+        return _over(behind, self.kind, self.numbers if numbers is None else numbers)
+
+    def cover(self, size: int) -> Float32[Tensor, "frames pixels"]:
+        """The share of each pixel that it covers."""
+        plain = torch.zeros(len(self.numbers), size * size, 3)
+        return 1 - (self.over(plain + 255) - self.over(plain)).mean(2) / 255
+
+    def robots(self) -> tuple[Robot, ...]:
+        """One a frame."""
+        joints, grip = _joints(self.kind, self.numbers)
+        return tuple(
+            Robot(embodiment=self.kind, joints=tuple((x, y) for x, y in points), grip=one)
+            for points, one in zip(joints.tolist(), np.clip(grip, 0, 1).tolist(), strict=True)
+        )
+
+
+def machine_of(
     seen: Float32[Tensor, "frames pixels 3"],
     behind: Float32[Tensor, "frames pixels 3"],
     label: Int[np.ndarray, "frames pixels"],
     share: Float32[np.ndarray, "frames pixels"],
     *,
     doubt: bool = True,
-) -> tuple[tuple[Robot, ...], Float32[Tensor, "frames pixels"]]:
-    """One robot a frame, or none, and the share of each pixel that it covers.
+) -> Machine | None:
+    """The robot, if there is one.
 
     Args:
         seen: the frames.
@@ -51,20 +84,13 @@ def robot_of(
     dark = np.where(label == FIXTURE, share, 0)
     area = float(np.median(dark.sum(1))) / size**2
     if area < SOME:
-        return (), torch.zeros(seen.shape[:2])
+        return None
     counts = torch.from_numpy((label == FIXTURE) | (label < 0) | (not doubt)).float()
     weight = counts[:, :, None].expand(-1, -1, 3).flatten(1)
     kinds: tuple[Embodiment, ...] = ("arm",) if area > MUCH else ("pusher", "gripper")
     fits = {kind: _fitted(kind, seen, behind, weight, dark.reshape(-1, size, size)) for kind in kinds}
     kind = min(kinds, key=lambda one: float(fits[one][1].sum()))
-    numbers = fits[kind][0]
-    joints, grip = _joints(kind, numbers)
-    robots_ = tuple(
-        Robot(embodiment=kind, joints=tuple((x, y) for x, y in points.tolist()), grip=float(np.clip(one, 0, 1)))
-        for points, one in zip(joints, grip, strict=True)
-    )
-    black, white = (_over(torch.full_like(behind, tone), kind, numbers) for tone in (0.0, 255.0))
-    return robots_, 1 - (white - black).mean(2) / 255
+    return Machine(kind=kind, numbers=fits[kind][0])
 
 
 def _fitted(

@@ -1,7 +1,7 @@
 """A second look at clips of the table top in which things lie on one another, or under a robot."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,52 +10,107 @@ from torch import Tensor
 
 from maquette.worlds.scene.drawing import Looks
 from maquette.worlds.scene.parsing.identity import Sight
-from maquette.worlds.scene.parsing.machinery import robot_of
+from maquette.worlds.scene.parsing.least_squares import Numbers, fit
+from maquette.worlds.scene.parsing.machinery import Machine, machine_of
 from maquette.worlds.scene.parsing.palette import unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.sightings import Track
 from maquette.worlds.scene.raster import paint_things
-from maquette.worlds.scene.state import Robot, Thing
+from maquette.worlds.scene.state import Thing
 
 FAINT = 0.02
 """Share of a pixel from which on what is in front hides what is behind it."""
 
+TOGETHER = 4
+"""Rounds in which all of a frame is fitted at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a look at one clip's frames found."""
+
+    machine: Machine | None
+    paths: list[Path]
+    layers: Int[np.ndarray, "frames things"]
+    opening: Float[np.ndarray, " frames"] | None
+
 
 def look_again(
     seen: Float32[Tensor, "frames pixels 3"],
-    behind: Float32[Tensor, "frames pixels 3"],
+    behind: Callable[[Float[np.ndarray, " frames"] | None], Float32[Tensor, "frames pixels 3"]],
     tracks: Sequence[Track],
     things: Sequence[Thing],
-    paths: Sequence[Path],
-) -> tuple[tuple[Robot, ...], list[Path], Int[np.ndarray, "frames things"]]:
-    """The robot before all things, each thing before those below it, and the layers of one clip.
+    last: Look,
+) -> Look:
+    """The robot before all things, and each thing before those below it; then all at once.
 
     Args:
-        seen: its frames.
-        behind: the scenery in them.
+        seen: the frames.
+        behind: the scenery in them, from how far the drawer is open.
         tracks: of its things.
         things: what they are.
-        paths: where they seemed to be.
+        last: what was found so far.
     """
-    length = len(seen)
-    filled = np.array([expectation(path) for path in paths])
+    size = round(seen.shape[1] ** 0.5)
+    scenery = behind(last.opening)
+    filled = np.array([expectation(path) for path in last.paths]).reshape(len(things), len(seen), 3)
     layers = layers_of(tracks, things, filled)
-    robots: tuple[Robot, ...] = ()
-    cover = torch.zeros(seen.shape[:2])
-    everything = torch.ones(length, len(things), dtype=torch.bool).numpy()
-    with_things = painted(behind, things, filled, layers, everything)
+    with_things = painted(scenery, things, filled, layers, layers >= 0)
     label, share = (one.numpy() for one in unmix(seen, with_things))
-    robots, cover = robot_of(seen, with_things, label, share, doubt=False)
-    stack, back, owner = [], [], []
+    machine = machine_of(seen, with_things, label, share, doubt=False)
+    cover = machine.cover(size) if machine else torch.zeros(seen.shape[:2])
+    back, owner = [], []
     for number in range(len(things)):
         below, above = layers < layers[:, number, None], layers > layers[:, number, None]
         hidden = (cover + covered(seen, things, filled, layers, above)).numpy() > FAINT
-        stack.append(seen)
-        back.append(painted(behind, things, filled, layers, below))
+        back.append(painted(scenery, things, filled, layers, below))
         owner.append(np.where(hidden, -2, -1))
     alone = [replace(track, clip=number) for number, track in enumerate(tracks)]
-    sight = Sight(torch.cat(stack), torch.cat(back), np.concatenate(owner))
-    return robots, follow(sight, alone, things), layers
+    paths = follow(Sight(seen.repeat(len(things), 1, 1), torch.cat(back), np.concatenate(owner)), alone, things)
+    return _together(seen, behind, things, Look(machine=machine, paths=paths, layers=layers, opening=last.opening))
+
+
+def _together(
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Callable[[Float[np.ndarray, " frames"] | None], Float32[Tensor, "frames pixels 3"]],
+    things: Sequence[Thing],
+    look: Look,
+) -> Look:
+    """Every pose, the robot and the drawer fitted at once, so that edges over edges come out right."""
+    size, count, machine = round(seen.shape[1] ** 0.5), len(things), look.machine
+    filled = np.array([expectation(path) for path in look.paths])
+    start = [filled.transpose(1, 0, 2).reshape(len(seen), -1)]
+    steps = [0.1 / size, 0.1 / size, 0.05] * count
+    if machine:
+        start.append(machine.numbers)
+        steps += [step / size for step in machine.steps]
+    if look.opening is not None:
+        start.append(look.opening[:, None])
+        steps.append(0.15 / size)
+    ends = np.cumsum([one.shape[1] for one in start])[:-1]
+
+    def parts(numbers: Numbers) -> list[Numbers]:
+        return np.split(numbers, ends, axis=1)
+
+    def draw(numbers: Numbers) -> Tensor:
+        of_things, *rest = parts(numbers)
+        picture = behind(rest[-1][:, 0] if look.opening is not None else None)
+        poses = of_things.reshape(len(seen), count, 3).transpose(1, 0, 2)
+        picture = painted(picture, things, poses, look.layers, look.layers >= 0)
+        return (machine.over(picture, rest[0]) if machine else picture).flatten(1)
+
+    numbers = np.concatenate(start, axis=1)
+    weight = torch.ones(len(seen), seen.shape[1] * 3)
+    best, _ = fit(draw, numbers, seen.flatten(1), weight, step=np.array(steps), rounds=TOGETHER)
+    of_things, *rest = parts(best)
+    poses = of_things.reshape(len(seen), count, 3).transpose(1, 0, 2)
+    hidden = np.isnan(np.array(look.paths))
+    return Look(
+        machine=replace(machine, numbers=rest[0]) if machine else None,
+        paths=list(np.where(hidden, np.nan, poses)),
+        layers=look.layers,
+        opening=None if look.opening is None else rest[-1][:, 0],
+    )
 
 
 def layers_of(

@@ -14,9 +14,9 @@ from maquette.worlds.scene.drawing import SKY, TABLE, rods
 from maquette.worlds.scene.parsing.backdrop import Unexplained, scene_of, side_scenery, still
 from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.least_squares import fit
-from maquette.worlds.scene.parsing.machinery import robot_of
+from maquette.worlds.scene.parsing.machinery import Machine, machine_of
 from maquette.worlds.scene.parsing.motion import law_obeyed, law_residuals
-from maquette.worlds.scene.parsing.overlaps import FAINT, look_again
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, look_again
 from maquette.worlds.scene.parsing.palette import FIXTURE, NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
@@ -24,7 +24,7 @@ from maquette.worlds.scene.parsing.sightings import Track, blobs_of, colours_in,
 from maquette.worlds.scene.parsing.tabletop import drawer_of, drawn, zones_of
 from maquette.worlds.scene.raster import paint_boxes
 from maquette.worlds.scene.render import frames_of_many
-from maquette.worlds.scene.state import Clip, Drawer, Pendulum, Robot, Scenery, Screen, Thing
+from maquette.worlds.scene.state import Clip, Drawer, Pendulum, Scenery, Screen, Thing
 from maquette.worlds.scene.vocabulary import COLOURS, View
 
 AT_ONCE = 16
@@ -66,7 +66,7 @@ class _Draft:
     view: View
     scenery: tuple[Scenery, ...] = ()
     openings: Float[np.ndarray, " frames"] | None = None
-    robots: tuple[Robot, ...] = ()
+    machine: Machine | None = None
     tracks: tuple[int, ...] = ()
     layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
     why_not: str | None = None
@@ -85,8 +85,9 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
     for i, draft in enumerate(drafts):
         if draft.view == "top":
             rows = slice(i * length, (i + 1) * length)
-            draft.robots, cover = robot_of(seen[rows], behind[rows], label[rows], share[rows])
-            masked[rows] |= cover.numpy() > FAINT
+            draft.machine = machine_of(seen[rows], behind[rows], label[rows], share[rows])
+            if draft.machine:
+                masked[rows] |= draft.machine.cover(size).numpy() > FAINT
     label = np.where(masked, NOTHING, label)
     tracks, owner = _tracks(label, share, masked, count, length)
     for number, track in enumerate(tracks):
@@ -111,11 +112,18 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
         ]
         for i in again:
             draft, rows, own = drafts[i], slice(i * length, (i + 1) * length), list(drafts[i].tracks)
-            known = [things[n] for n in own]
-            draft.robots, found, draft.layers = look_again(
-                seen[rows], behind[rows], [tracks[n] for n in own], known, [paths[n] for n in own]
+            last = Look(
+                machine=draft.machine, paths=[paths[n] for n in own], layers=draft.layers, opening=draft.openings
             )
-            for n, path in zip(own, found, strict=True):
+            look = look_again(
+                seen[rows],
+                lambda opening, draft=draft: _behind(replace(draft, openings=opening), length, size),
+                [tracks[n] for n in own],
+                [things[n] for n in own],
+                last,
+            )
+            draft.machine, draft.layers, draft.openings = look.machine, look.layers, look.opening
+            for n, path in zip(own, look.paths, strict=True):
                 paths[n] = path
         judged = _judged(frames[again], [_reading(drafts[i], things, paths, length, fps) for i in again])
         for i, reading in zip(again, judged, strict=True):
@@ -247,7 +255,7 @@ def _reading(
         velocity=velocities(position, fps),
         fps=fps,
         scenery=draft.scenery,
-        robots=draft.robots,
+        robots=draft.machine.robots() if draft.machine else (),
         openings=np.zeros(0) if draft.openings is None else draft.openings,
         layers=draft.layers,
     )
