@@ -1,7 +1,7 @@
 """What stands still in a clip of the side view, read from the median of its frames."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -101,7 +101,9 @@ def _first_look(
         raise Unexplained("the lowest row of pixels is no ground")
     wet = (kind == WATER_).mean(1) > STILL
     heights = _heights(median, kind, earth, WATER_ if wet.any() else SKY_)
-    height = float(np.nanpercentile(heights, 10)) if np.isfinite(heights).any() else float(STILL)
+    if not np.isfinite(heights).any():
+        raise Unexplained("no surface of the ground is to be seen")
+    height = float(np.nanpercentile(heights, 10))
     found: list[Scenery] = [Ground(height=height / size, friction=float(earth == SOIL_))]
     if earth == SOIL_ and (ramp := _ramp(heights, height, size)):
         found.append(ramp)
@@ -121,7 +123,7 @@ def _first_look(
 def _heights(
     median: Float[np.ndarray, "size size 3"], kind: Int[np.ndarray, "size size"], earth: int, over: int
 ) -> Float[np.ndarray, " size"]:
-    """Of the ground or ramp in each column, in pixels, with the share of the uppermost; NaN where something touches it."""
+    """Of the ground or ramp in each column, in pixels and their shares; NaN where something touches it."""
     solid = (kind == earth)[::-1]
     whole = np.where(solid.all(0), len(solid) - 1, solid.argmin(0))
     pixel = median[::-1][whole, np.arange(len(solid))]
@@ -167,7 +169,9 @@ def _pivot(frames: Float[np.ndarray, "frames size size 3"], size: int) -> tuple[
     return float((share * columns).sum() / share.sum() / size), float(1 - (share * rows).sum() / share.sum() / size)
 
 
-def _as_numbers(found: Sequence[Scenery]):
+def _as_numbers(
+    found: Sequence[Scenery],
+) -> tuple[list[float], Callable[[Float[np.ndarray, " numbers"]], tuple[Scenery, ...]]]:
     """The numbers that scenery is drawn from, and the way back."""
     numbers: list[float] = []
     for part in found:

@@ -40,13 +40,19 @@ class Sight:
         self.owner = owner
         """The number of the track that a pixel belongs to, -1 for any, -2 for none."""
 
-    def weight(self, frame: Int[np.ndarray, " rows"], track: Int[np.ndarray, " rows"]) -> Float32[Tensor, "rows pixels"]:
+    def weight(
+        self, frame: Int[np.ndarray, " rows"], track: Int[np.ndarray, " rows"]
+    ) -> Float32[Tensor, "rows pixels"]:
         """1 where nothing else is in front."""
         there = self.owner[frame]
         return torch.from_numpy(((there == -1) | (there == track[:, None])).astype(np.float32))
 
     def windows(
-        self, frame: Int[np.ndarray, " rows"], track: Int[np.ndarray, " rows"], centre: Float[np.ndarray, "rows 2"], far: float
+        self,
+        frame: Int[np.ndarray, " rows"],
+        track: Int[np.ndarray, " rows"],
+        centre: Float[np.ndarray, "rows 2"],
+        far: float,
     ) -> Windows:
         """The pixels about places."""
         return Windows(self.seen, self.behind, self.weight(frame, track), frame, centre, far)
@@ -68,7 +74,9 @@ def identify(sight: Sight, tracks: Sequence[Track]) -> list[Thing | None]:
         if group:
             best = _weighed(sight, [tracks[i] for i in group], np.array(group), [choices[i] for i in group], frames)
             for i, (shape, colour, of_size, material) in zip(group, best, strict=True):
-                found[i] = Thing(shape=SHAPES[shape], colour=COLOURS[colour], size=SIZES[of_size], material=MATERIALS[material])
+                found[i] = Thing(
+                    shape=SHAPES[shape], colour=COLOURS[colour], size=SIZES[of_size], material=MATERIALS[material]
+                )
     return found
 
 

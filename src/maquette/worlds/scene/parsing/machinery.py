@@ -130,7 +130,9 @@ def _over(
     return canvas.transpose(1, 2)
 
 
-def _joints(kind: Embodiment, numbers: Numbers) -> tuple[Float[np.ndarray, "rows joints 2"], Float[np.ndarray, " rows"]]:
+def _joints(
+    kind: Embodiment, numbers: Numbers
+) -> tuple[Float[np.ndarray, "rows joints 2"], Float[np.ndarray, " rows"]]:
     if kind == "arm":
         return _points(numbers[:, :3]), numbers[:, 3]
     return numbers[:, None, :2], numbers[:, 2] if kind == "gripper" else np.ones(len(numbers))
@@ -178,7 +180,9 @@ def _arms(dark: Float[np.ndarray, "frames size size"]) -> Float[np.ndarray, "fra
     return found
 
 
-def _on(picture: Float[np.ndarray, "size size"], places: Float[np.ndarray, "rows places 2"]) -> Float[np.ndarray, " rows"]:
+def _on(
+    picture: Float[np.ndarray, "size size"], places: Float[np.ndarray, "rows places 2"]
+) -> Float[np.ndarray, " rows"]:
     """How much of an arm lies on what is dark, less what does not; what is outside the frame is neither."""
     size = len(picture)
     column = np.floor(places[:, :, 0] * size).astype(int)
@@ -186,5 +190,3 @@ def _on(picture: Float[np.ndarray, "size size"], places: Float[np.ndarray, "rows
     inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
     there = picture[np.clip(row, 0, size - 1), np.clip(column, 0, size - 1)]
     return np.where(inside, 2.0 * there - 1.0, 0.0).sum(1)
-
-

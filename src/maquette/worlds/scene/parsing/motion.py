@@ -202,7 +202,11 @@ def _flight_ends(track: Track) -> int:
 
 def _bouncing(time: Float[np.ndarray, " n"], at: float, up: float, kept: float) -> Float[np.ndarray, " n"]:
     """Heights over the ground of what flies from a height, and keeps a share of its speed at each landing."""
-    height, begin, at = np.zeros(len(time)), float(time[0]), max(at + up * float(time[0]) - GRAVITY * float(time[0]) ** 2 / 2, 0.0)
+    height, begin, at = (
+        np.zeros(len(time)),
+        float(time[0]),
+        max(at + up * float(time[0]) - GRAVITY * float(time[0]) ** 2 / 2, 0.0),
+    )
     up -= GRAVITY * begin
     while begin <= time[-1]:
         speed = math.sqrt(up**2 + 2 * GRAVITY * at)
@@ -235,7 +239,9 @@ def _collision(motion: Motion) -> tuple[Deviations, float]:
     a, b = sorted(motion.movers, key=lambda track: float(track.x.mean()))
     tries = np.arange(a.time[1], a.time[-2], (a.time[1] - a.time[0]) / 4)
     fits = [(_kinked(a, meeting), _kinked(b, meeting)) for meeting in tries]
-    (x_a, u_a, v_a, off_a), (x_b, u_b, v_b, off_b) = min(fits, key=lambda fit: sum(float(one[3] @ one[3]) for one in fit))
+    (x_a, u_a, v_a, off_a), (x_b, u_b, v_b, off_b) = min(
+        fits, key=lambda fit: sum(float(one[3] @ one[3]) for one in fit)
+    )
     closing = u_a - u_b
     gap = x_b - x_a - _half_width(a) - _half_width(b)
     if closing <= 0 or abs(gap) > 2 * TOUCHES:

@@ -23,6 +23,8 @@ FAINT = 0.02
 
 TOGETHER = 4
 """Rounds in which all of a frame is fitted at once."""
+POOR = 4.0
+"""A frame is fitted again if it leaves so many times what a good one of its clip does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,16 +94,30 @@ def _together(
     def parts(numbers: Numbers) -> list[Numbers]:
         return np.split(numbers, ends, axis=1)
 
-    def draw(numbers: Numbers) -> Tensor:
-        of_things, *rest = parts(numbers)
-        picture = behind(rest[-1][:, 0] if look.opening is not None else None)
-        poses = of_things.reshape(len(seen), count, 3).transpose(1, 0, 2)
-        picture = painted(picture, things, poses, look.layers, look.layers >= 0)
-        return (machine.over(picture, rest[0]) if machine else picture).flatten(1)
+    def fitted(start: Numbers, frames: Int[np.ndarray, " some"]) -> tuple[Numbers, Float[np.ndarray, " some"]]:
+        def draw(numbers: Numbers) -> Tensor:
+            of_things, *rest = parts(numbers)
+            picture = behind(rest[-1][:, 0] if look.opening is not None else None)[: len(frames)]
+            poses = of_things.reshape(len(frames), count, 3).transpose(1, 0, 2)
+            picture = painted(picture, things, poses, look.layers[frames], look.layers[frames] >= 0)
+            return (machine.over(picture, rest[0]) if machine else picture).flatten(1)
 
-    numbers = np.concatenate(start, axis=1)
-    weight = torch.ones(len(seen), seen.shape[1] * 3)
-    best, _ = fit(draw, numbers, seen.flatten(1), weight, step=np.array(steps), rounds=TOGETHER)
+        weight = torch.ones(len(frames), seen.shape[1] * 3)
+        return fit(draw, start, seen[frames].flatten(1), weight, step=np.array(steps), rounds=TOGETHER)
+
+    best, loss = fitted(np.concatenate(start, axis=1), np.arange(len(seen)))
+    for way in (0, 1, -1, 1, -1):
+        poor = np.flatnonzero(loss > POOR * np.quantile(loss, 0.25) + seen.shape[1])
+        fine = np.setdiff1d(np.arange(len(seen)), poor)
+        if not len(poor):
+            break
+        if way:  # from the frame before or after
+            again = np.roll(best, way, axis=0)[poor]
+        else:  # or from between those that came out well
+            again = np.stack([np.interp(poor, fine, one[fine]) for one in best.T], axis=1)
+        better, left = fitted(again, poor)
+        helped = left < loss[poor]
+        best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]
     of_things, *rest = parts(best)
     poses = of_things.reshape(len(seen), count, 3).transpose(1, 0, 2)
     hidden = np.isnan(np.array(look.paths))
@@ -121,7 +137,7 @@ def layers_of(
     reach = np.array([thing.reach for thing in things])
     apart = np.linalg.norm(paths[:, None, :, :2] - paths[None, :, :, :2], axis=3).transpose(2, 0, 1)
     meet = apart < reach[:, None] + reach
-    over = meet & ((share[:, :, None] > share[:, None, :] + 0.05))
+    over = meet & (share[:, :, None] > share[:, None, :] + 0.05)
     return over.sum(2)
 
 

@@ -38,8 +38,8 @@ def unmix(
 ) -> tuple[Int64[Tensor, "frames pixels"], Float32[Tensor, "frames pixels"]]:
     """The family of paint that explains each pixel best as a layer over what is behind, and the share that it covers.
 
-    A family is a colour's place in `COLOURS`, `FIXTURE`, or `NOTHING` where what is behind is seen. Each pixel is judged
-    with its neighbours: alone, one that several paints share can look like a third.
+    A family is a colour's place in `COLOURS`, `FIXTURE`, or `NOTHING` where what is behind is seen. Each pixel is
+    judged with its neighbours: alone, one that several paints share can look like a third.
     """
     frames, pixels = seen.shape[:2]
     size = round(pixels**0.5)

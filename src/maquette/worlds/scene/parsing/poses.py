@@ -1,5 +1,6 @@
 """Where things that are known are in every frame, and how they are turned."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -108,7 +109,10 @@ def expectation(path: Path) -> Path:
     frames = np.arange(len(path))
     filled = np.stack([np.interp(frames, known, path[known, k]) for k in range(3)], axis=1)
     if len(known) > 1:
-        for near, next_, beyond in ((known[0], known[1], frames < known[0]), (known[-1], known[-2], frames > known[-1])):
+        for near, next_, beyond in (
+            (known[0], known[1], frames < known[0]),
+            (known[-1], known[-2], frames > known[-1]),
+        ):
             pace = (path[near] - path[next_]) / (near - next_)
             filled[beyond] = path[near] + (frames[beyond] - near)[:, None] * pace
     return filled
@@ -123,7 +127,6 @@ def unturned(angle: Float[np.ndarray, " frames"], thing: Thing) -> Float[np.ndar
         return smooth
     first = angle[known[0]]
     smooth[known[0]] = first - period * np.round(first / period)
-    for before, now in zip(known, known[1:], strict=False):
+    for before, now in itertools.pairwise(known):
         smooth[now] = angle[now] - period * np.round((angle[now] - smooth[before]) / period)
     return smooth
-

@@ -82,7 +82,13 @@ def tracks_of(blobs: Blobs, colour: int, clip: int, frames: int) -> list[Track]:
     shown = counts[counts > 0]
     number = max(n for n in range(1, counts.max() + 1) if (shown >= n).mean() >= OFTEN)
     tracks = [
-        Track(clip=clip, colour=colour, centre=np.full((frames, 2), np.nan), mass=np.zeros(frames), blob=np.zeros(frames, int))
+        Track(
+            clip=clip,
+            colour=colour,
+            centre=np.full((frames, 2), np.nan),
+            mass=np.zeros(frames),
+            blob=np.zeros(frames, int),
+        )
         for _ in range(number)
     ]
     last = np.full((number, 2), np.nan)

@@ -1,16 +1,12 @@
 """Zones and the drawer of a clip of the table top."""
 
-import itertools
-from collections.abc import Sequence
-
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int
+from jaxtyping import Float, Float32
 from scipy import ndimage
 from torch import Tensor
 
 from maquette.worlds.scene.drawing import BORDER, DRAWER, HANDLE, INSIDE, TABLE, TINT, drawers
-from maquette.worlds.scene.geometry import FRONT
 from maquette.worlds.scene.parsing.backdrop import OUTLIER, plausible, scene_of, still
 from maquette.worlds.scene.parsing.least_squares import fit
 from maquette.worlds.scene.parsing.palette import nearest
