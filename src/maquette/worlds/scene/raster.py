@@ -32,8 +32,6 @@ STRIPE = 0.2
 """Half the width of a ball's stripe, in radii."""
 SHADE = 0.6
 """Factor on the colours under it."""
-SHADE = 0.6
-"""Factor on the colours under it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +148,7 @@ def paint_boxes(canvas: Canvas, boxes: Sequence[Boxes], size: int) -> None:
     # Small ones apart from large ones, because all that are drawn together have patches of one width.
     for _, run in itertools.groupby(range(len(boxes)), lambda i: bool(reaches[i] > size / 10)):
         those = [*run]
-        index, x, y = _patches(centre[those].reshape(-1, 2), float(reaches[those].max()), size)
+        index, x, y = patches(centre[those].reshape(-1, 2), float(reaches[those].max()), size)
         turned, inner = angle[those].ravel(), (half[those] - rounding[those, :, None]).reshape(-1, 2)
         cos, sin, wide, high, limit = _columns([np.cos(turned), np.sin(turned), *inner.T, edge[those].ravel()])
         u, v = _turned(x, y, cos, sin)
@@ -189,15 +187,15 @@ def paint_things(
     if not present.any():
         return
     width = float((ink.radius * _REACH[ink.shape])[present].max()) * size
-    index, x, y = _patches(np.nan_to_num(position).reshape(-1, 2), width, size)
-    cover, inner, tone = _shares(ink, present, x, y, np.nan_to_num(angle), size)
+    index, x, y = patches(np.nan_to_num(position).reshape(-1, 2), width, size)
+    cover, inner, tone = shares(ink, present, x, y, np.nan_to_num(angle), size)
     rim, fill = (cover - inner).mul_(tone), inner.mul_(tone)
     cover, rim, fill, index = (one.view(*present.shape, -1) for one in (cover, rim, fill, index))
     for i in range(present.shape[1]):
         _blend(canvas, index[:, i], cover[:, i], [(rim[:, i], ink.rim[:, i]), (fill[:, i], ink.fill[:, i])])
 
 
-def _shares(
+def shares(
     ink: Ink,
     present: Bool[np.ndarray, "frames things"],
     x: Float32[Tensor, "rows width"],
@@ -242,7 +240,7 @@ def _left(lines: list[Tensor], limits: list[Tensor], joint: Tensor) -> Tensor:
     return (edge * beside).mul_(joint).sub_(edge).sub_(beside).add_(1).clamp_(min=0)
 
 
-def _patches(
+def patches(
     centre: Float[np.ndarray, "rows 2"], reach: float, size: int
 ) -> tuple[Int64[Tensor, "rows pixels"], Float32[Tensor, "rows width"], Float32[Tensor, "rows width"]]:
     """A square of pixels about each centre, all of one width and within the frame.

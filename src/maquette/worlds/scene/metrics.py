@@ -1,0 +1,232 @@
+"""How good are generated clips? Scores on what the parser read; a rejected clip is an error in every one of them.
+
+Nothing here is learned. What the parser itself gets wrong is measured in docs/scene.md; it bounds what a difference in
+these scores can mean.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+
+from maquette.core.errors import UserError
+from maquette.core.statistics import Interval, wilson_interval
+from maquette.worlds.scene.parsing.motion import law_residuals
+from maquette.worlds.scene.parsing.reading import Direction, Reading
+from maquette.worlds.scene.parsing.relations import Related, relations
+from maquette.worlds.scene.state import Clip
+from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, Colour, Law, Material, Shape, Size
+
+Attribute = Literal["shape", "colour", "size", "material", "direction", "count", "law", "relation"]
+ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
+OF_THINGS: tuple[Attribute, ...] = ("shape", "colour", "size", "material", "direction")
+LEAST_DEVIATION = 0.05
+"""Of a number of a state in the reference, below which it is not divided by it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A thing as asked for; None where nothing was said."""
+
+    shape: Shape | None = None
+    colour: Colour | None = None
+    size: Size | None = None
+    material: Material | None = None
+    direction: Direction | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What a clip was to show."""
+
+    things: tuple[Description, ...] = ()
+    count: int | None = None
+    law: Law | None = None
+    relations: frozenset[Related] = frozenset()
+    """Between the things, by their numbers in `things`, in the first frame."""
+
+    @classmethod
+    def of(cls, clip: Clip) -> Self:
+        """Everything that can be said of a clip whose state is known."""
+        truth = Reading.of(clip)
+        return cls(
+            things=tuple(
+                Description(
+                    shape=thing.shape,
+                    colour=thing.colour,
+                    size=thing.size,
+                    material=thing.material,
+                    direction=truth.direction(number),
+                )
+                for number, thing in enumerate(clip.things)
+            ),
+            count=len(clip.things),
+            law=clip.law,
+            relations=relations(truth.position[0]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """How much of what was asked for is there."""
+
+    right: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The share, NaN if nothing was asked."""
+        return self.right / self.n if self.n else float("nan")
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's, at 95 %, as though each were drawn on its own."""
+        return wilson_interval(self.right, self.n, 0.95)
+
+
+def attribute_accuracy(readings: Sequence[Reading], asked: Sequence[Asked]) -> dict[Attribute, Accuracy]:
+    """Of everything asked for, the share that is there, by attribute; `n` counts things, clips or relations asked for.
+
+    The things found are paired with those asked for so that most attributes agree; one that is missing is wrong in each
+    of its attributes, and in its relations.
+
+    Raises:
+        UserError: there is not one reading for each clip asked for.
+    """
+    if len(readings) != len(asked):
+        raise UserError(f"readings = {len(readings)} and asked = {len(asked)} must be as many; give one for each clip.")
+    right, n = dict.fromkeys(ATTRIBUTES, 0), dict.fromkeys(ATTRIBUTES, 0)
+    for reading, wish in zip(readings, asked, strict=True):
+        for attribute, answers in _answers(reading, wish).items():
+            right[attribute] += sum(answers)
+            n[attribute] += len(answers)
+    return {attribute: Accuracy(right=right[attribute], n=n[attribute]) for attribute in ATTRIBUTES}
+
+
+def _answers(reading: Reading, asked: Asked) -> dict[Attribute, list[bool]]:
+    """For each attribute that was asked for, whether it is there."""
+    fine = reading.rejected is None
+    agree = [[_agreement(wish, reading, i) for i in range(len(reading.things))] for wish in asked.things]
+    partner = _pairs(agree)
+    answers: dict[Attribute, list[bool]] = {}
+    for number, wish in enumerate(asked.things):
+        for attribute in _said(wish):
+            found = number in partner and agree[number][partner[number]][attribute]
+            answers.setdefault(attribute, []).append(fine and found)
+    if asked.count is not None:
+        answers["count"] = [fine and len(reading.things) == asked.count]
+    if asked.law is not None:
+        answers["law"] = [fine and reading.law == asked.law]
+    if asked.relations:
+        seen = relations(reading.position[0]) if fine and len(reading) else frozenset()
+        answers["relation"] = [
+            fine and (partner.get(one.subject), one.relation, partner.get(one.object)) in {r.triple for r in seen}
+            for one in asked.relations
+        ]
+    return answers
+
+
+def _said(wish: Description) -> list[Attribute]:
+    """What was asked of a thing."""
+    return [name for name in OF_THINGS if getattr(wish, name) is not None]
+
+
+def _agreement(wish: Description, reading: Reading, thing: int) -> dict[Attribute, bool]:
+    """In which of the attributes asked for a thing that was found is as it was to be."""
+    found = reading.things[thing]
+    return {
+        name: getattr(wish, name) == (reading.direction(thing) if name == "direction" else getattr(found, name))
+        for name in _said(wish)
+    }
+
+
+def _pairs(agree: list[list[dict[Attribute, bool]]]) -> dict[int, int]:
+    """Which thing found each one asked for is taken to be, so that as much as can agrees."""
+    if not agree or not agree[0]:
+        return {}
+    rows, columns = linear_sum_assignment([[-sum(one.values()) for one in row] for row in agree])
+    return dict(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def law_deviation(readings: Sequence[Reading], laws: Sequence[Law]) -> float:
+    """The mean residual of each clip from the law that it was to obey, in [0, 1]; 1 for a rejected clip.
+
+    Raises:
+        UserError: there is not one law for each reading, or none at all.
+    """
+    if len(readings) != len(laws) or not laws:
+        raise UserError(f"readings = {len(readings)} and laws = {len(laws)} must be as many, and one at least.")
+    return float(np.mean([law_residuals(reading)[law] for reading, law in zip(readings, laws, strict=True)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frechet:
+    """How far the states in one set of clips are from those in another."""
+
+    states: float
+    """Between the clips of both sets that could be read."""
+    rejected: float
+    """What the rejected ones add."""
+
+    @property
+    def value(self) -> float:
+        """Of the whole set: both together."""
+        return self.states + self.rejected
+
+
+def frechet_distance(readings: Sequence[Reading], reference: Sequence[Reading]) -> Frechet:
+    """Fréchet distance between Gaussians fitted to the states of two sets (Heusel et al. 2017, equation 6).
+
+    A state is `state_vector` over the reference's deviations. A rejected clip has no state. It counts as one that is as
+    far from the mean as the farthest clip of the reference, in a direction of its own, so it can only add: what is
+    garbage neither hides among the others nor makes their spread look right. Small sets come out too far apart: compare
+    sets of one size.
+
+    Raises:
+        UserError: fewer than two clips of the reference could be read.
+    """
+    known = np.array([state_vector(one) for one in reference if one.rejected is None])
+    if len(known) < 2:
+        raise UserError(f"{len(known)} readable clips of the reference are too few; give two at least.")
+    mean, scale = known.mean(axis=0), np.maximum(known.std(axis=0), LEAST_DEVIATION)
+    known = (known - mean) / scale
+    found = np.array([(state_vector(one) - mean) / scale for one in readings if one.rejected is None])
+    if len(found) < 2:
+        return Frechet(states=float("inf"), rejected=float("inf"))
+    farthest = float((known**2).sum(axis=1).max())
+    p, q = (1 - len(read) / len(everything) for read, everything in ((found, readings), (known, reference)))
+    flags = (p - q) ** 2 + (np.sqrt(p * (1 - p)) - np.sqrt(q * (1 - q))) ** 2
+    return Frechet(states=_between(found, known), rejected=farthest * float(flags))
+
+
+def _between(one: Float[np.ndarray, "n numbers"], other: Float[np.ndarray, "m numbers"]) -> float:
+    """|m - m'|² + tr(C + C' - 2 (C C')^½)."""
+    c, d = np.cov(one.T), np.cov(other.T)
+    values, vectors = np.linalg.eigh(c)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ d @ root), 0)).sum()
+    apart = one.mean(axis=0) - other.mean(axis=0)
+    return max(float(apart @ apart + np.trace(c) + np.trace(d) - 2 * cross), 0.0)
+
+
+def state_vector(reading: Reading) -> Float[np.ndarray, " numbers"]:
+    """What a clip holds, in numbers: how many things, of what kinds, where they begin and end, and how they move."""
+    kinds = [
+        sum(getattr(thing, name) == word for thing in reading.things)
+        for name, words in (("shape", SHAPES), ("colour", COLOURS), ("size", SIZES), ("material", MATERIALS))
+        for word in words
+    ]
+    places, paces = [], []
+    for number in range(len(reading.things)):
+        seen = reading.position[reading.visible[:, number], number]
+        if len(seen):
+            ways = np.linalg.norm(np.diff(seen, axis=0), axis=1) * reading.fps
+            places.append([*seen[0], *seen[-1]])
+            paces.append([ways.mean() if len(ways) else 0.0, ways.max(initial=0.0), ways.std() if len(ways) else 0.0])
+    where = np.array(places).reshape(-1, 4)
+    moves = np.array(paces).reshape(-1, 3)
+    summary = [where.mean(axis=0), where.std(axis=0), moves.max(axis=0)] if len(where) else [np.zeros(11)]
+    return np.concatenate([[len(reading.things)], kinds, *summary]).astype(float)

@@ -1,0 +1,77 @@
+"""Is what was read what the frames show? It is drawn again and compared; what fits is given its velocities and law."""
+
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy import ndimage
+
+from maquette.worlds.scene.parsing.motion import law_obeyed, law_residuals
+from maquette.worlds.scene.parsing.poses import expectation
+from maquette.worlds.scene.parsing.reading import Reading
+from maquette.worlds.scene.render import frames_of_many
+from maquette.worlds.scene.state import Clip
+
+PEAK, MEAN = 30.0, 4.0
+"""Largest and mean difference, of 255, between frames and their drawing that count as explained. Both of the mean
+colours of 3 × 3 pixels: what is unlike is unlike over more than a pixel, noise is not."""
+
+
+def velocities(position: Float[np.ndarray, "frames things 2"], fps: float) -> Float[np.ndarray, "frames things 2"]:
+    """By differences over each run of frames in which a thing is seen; NaN where it is hidden or seen once."""
+    velocity = np.full_like(position, np.nan)
+    for thing in range(position.shape[1]):
+        seen = np.flatnonzero(np.isfinite(position[:, thing, 0]))
+        for run in np.split(seen, np.flatnonzero(np.diff(seen) > 1) + 1):
+            if len(run) > 1:
+                order = 2 if len(run) > 2 else 1
+                velocity[run, thing] = np.gradient(position[run, thing], 1 / fps, axis=0, edge_order=order)
+    return velocity
+
+
+def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list[Reading]) -> list[Reading]:
+    """Those whose drawing looks like the frames, with their laws; the others rejected."""
+    size = frames.shape[2]
+    fine = [i for i, reading in enumerate(readings) if reading.rejected is None]
+    if not fine:
+        return readings
+    drawn = frames_of_many([drawable(readings[i]) for i in fine], size)
+    off = frames[fine].astype(np.float32) - drawn
+    smooth = np.abs(ndimage.uniform_filter(off, (0, 0, 3, 3, 0)))
+    mean, peaks = smooth.mean(axis=(1, 2, 3, 4)), smooth.max(-1)
+    for i, of_mean, of_pixels in zip(fine, mean.tolist(), peaks, strict=True):
+        frame, row, column = np.unravel_index(of_pixels.argmax(), of_pixels.shape)
+        peak = float(of_pixels.max())
+        if peak > PEAK or of_mean > MEAN:
+            where = f"about ({(column + 0.5) / size:.2f}, {1 - (row + 0.5) / size:.2f})"
+            readings[i] = Reading(
+                rejected=f"frame {frame} is not explained {where}: drawn again it is off by {peak:.0f} of 255 there, "
+                f"and by {of_mean:.1f} on average",
+                residual_peak=peak,
+                residual_mean=of_mean,
+            )
+            continue
+        residuals = law_residuals(readings[i])
+        readings[i] = replace(
+            readings[i], residual_peak=peak, residual_mean=of_mean, law=law_obeyed(residuals), law_residuals=residuals
+        )
+    return readings
+
+
+def drawable(reading: Reading) -> Clip:
+    """What was read as a clip; what is hidden goes straight on."""
+    paths = np.concatenate([reading.position, reading.angle[:, :, None]], axis=2)
+    filled = np.stack([expectation(path) for path in paths.transpose(1, 0, 2)], 1) if reading.things else paths
+    return Clip(
+        view=reading.view or "side",
+        things=reading.things,
+        position=filled[:, :, :2],
+        angle=filled[:, :, 2],
+        velocity=np.zeros_like(filled[:, :, :2]),
+        spin=np.zeros(filled.shape[:2]),
+        fps=reading.fps,
+        scenery=reading.scenery,
+        robots=reading.robots,
+        openings=reading.openings,
+        layers=reading.layers,
+    )

@@ -1,0 +1,192 @@
+"""The robot of the table top: which it is, and where its joints are in each frame."""
+
+import functools
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int
+from scipy import ndimage
+from torch import Tensor
+
+from maquette.worlds.scene.actions.embodiments import BASE, JOINT_LIMITS, LINKS, Embodiment
+from maquette.worlds.scene.drawing import robots
+from maquette.worlds.scene.geometry import HAND
+from maquette.worlds.scene.parsing.backdrop import scene_of
+from maquette.worlds.scene.parsing.least_squares import Numbers, fit
+from maquette.worlds.scene.parsing.palette import FIXTURE
+from maquette.worlds.scene.raster import paint_boxes
+from maquette.worlds.scene.state import Robot
+
+SOME, MUCH = 0.3 * np.pi * HAND**2, 0.018
+"""Areas from which on something dark is a robot, and is an arm."""
+STEPS = {"pusher": (0.1, 0.1), "gripper": (0.1, 0.1, 0.6), "arm": (0.3, 0.3, 0.3, 0.6)}
+"""Over which derivatives are differences, in pixels: of what moves by so much."""
+GRIPS = (0.1, 0.5, 0.9)
+BY_LINK = np.linspace(0.1, 1.0, 7)
+"""Places on each link where an arm is looked for."""
+TRIED, FINER = 24, (0.09, 0.03)
+"""Angles of each joint, and turns in radians tried about the best."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """A robot in each frame."""
+
+    kind: Embodiment
+    numbers: Numbers
+    """x and y, with a gripper's grip, or an arm's angles and grip."""
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """Over which to take derivatives, in pixels or in what moves by so much."""
+        return STEPS[self.kind]
+
+    def over(
+        self, behind: Float32[Tensor, "frames pixels 3"], numbers: Numbers | None = None
+    ) -> Float32[Tensor, "frames pixels 3"]:
+        """It, or another of its kind, drawn over what is behind it."""
+        return _over(behind, self.kind, self.numbers if numbers is None else numbers)
+
+    def cover(self, size: int) -> Float32[Tensor, "frames pixels"]:
+        """The share of each pixel that it covers."""
+        plain = torch.zeros(len(self.numbers), size * size, 3)
+        return 1 - (self.over(plain + 255) - self.over(plain)).mean(2) / 255
+
+    def robots(self) -> tuple[Robot, ...]:
+        """One a frame."""
+        joints, grip = _joints(self.kind, self.numbers)
+        return tuple(
+            Robot(embodiment=self.kind, joints=tuple((x, y) for x, y in points), grip=one)
+            for points, one in zip(joints.tolist(), np.clip(grip, 0, 1).tolist(), strict=True)
+        )
+
+
+def machine_of(
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Float32[Tensor, "frames pixels 3"],
+    label: Int[np.ndarray, "frames pixels"],
+    share: Float32[np.ndarray, "frames pixels"],
+    *,
+    doubt: bool = True,
+) -> Machine | None:
+    """The robot, if there is one.
+
+    Args:
+        seen: the frames.
+        behind: all that is behind the robot.
+        label: the families of the paints over that (`palette.unmix`).
+        share: how much of each pixel they cover.
+        doubt: leave out pixels that show things, because these are not in `behind`.
+    """
+    size = round(seen.shape[1] ** 0.5)
+    dark = np.where(label == FIXTURE, share, 0)
+    area = float(np.median(dark.sum(1))) / size**2
+    if area < SOME:
+        return None
+    counts = torch.from_numpy((label == FIXTURE) | (label < 0) | (not doubt)).float()
+    weight = counts[:, :, None].expand(-1, -1, 3).flatten(1)
+    kinds: tuple[Embodiment, ...] = ("arm",) if area > MUCH else ("pusher", "gripper")
+    fits = {kind: _fitted(kind, seen, behind, weight, dark.reshape(-1, size, size)) for kind in kinds}
+    kind = min(kinds, key=lambda one: float(fits[one][1].sum()))
+    return Machine(kind=kind, numbers=fits[kind][0])
+
+
+def _fitted(
+    kind: Embodiment,
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Float32[Tensor, "frames pixels 3"],
+    weight: Float32[Tensor, "frames values"],
+    dark: Float[np.ndarray, "frames size size"],
+) -> tuple[Numbers, Float[np.ndarray, " frames"]]:
+    """The numbers that the robot is drawn from in each frame, and what its drawing leaves."""
+    size = dark.shape[1]
+    place = _arms(dark) if kind == "arm" else _middles(dark)
+    starts = [np.column_stack([place, *([np.full(len(dark), grip)] if kind != "pusher" else [])]) for grip in GRIPS]
+
+    def draw(numbers: Numbers) -> Tensor:
+        return _over(behind, kind, numbers).flatten(1)
+
+    target, step = seen.flatten(1), np.array(STEPS[kind]) / size
+    losses = [((draw(one) - target).square_() * weight).sum(1).numpy() for one in starts]
+    start = np.array(starts)[np.argmin(losses, axis=0), np.arange(len(dark))]
+    best, loss = fit(draw, start, target, weight, step=step, rounds=6)
+    for side in (1, -1):  # what went wrong in one frame may be right in the one before or after
+        again, left = fit(draw, np.roll(best, side, axis=0), target, weight, step=step, rounds=4)
+        better = left < loss
+        best[better], loss[better] = again[better], left[better]
+    return best, loss
+
+
+def _over(
+    behind: Float32[Tensor, "frames pixels 3"], kind: Embodiment, numbers: Numbers
+) -> Float32[Tensor, "frames pixels 3"]:
+    joints, grip = _joints(kind, numbers)
+    scene = replace(scene_of("top", ()), robot=Robot(embodiment=kind, joints=()))
+    canvas = behind.transpose(1, 2).contiguous().clone()
+    boxes = [*robots([scene], np.zeros(len(numbers), int), joints, grip)]
+    paint_boxes(canvas, boxes, round(canvas.shape[2] ** 0.5))
+    return canvas.transpose(1, 2)
+
+
+def _joints(
+    kind: Embodiment, numbers: Numbers
+) -> tuple[Float[np.ndarray, "rows joints 2"], Float[np.ndarray, " rows"]]:
+    if kind == "arm":
+        return _points(numbers[:, :3]), numbers[:, 3]
+    return numbers[:, None, :2], numbers[:, 2] if kind == "gripper" else np.ones(len(numbers))
+
+
+def _points(angles: Float[np.ndarray, "rows 3"]) -> Float[np.ndarray, "rows 4 2"]:
+    """`embodiments.points_of` for many arms."""
+    headings = np.cumsum(angles, axis=1)
+    ways = np.stack([np.cos(headings), np.sin(headings)], axis=2) * np.array(LINKS)[:, None]
+    return np.concatenate([np.zeros((len(angles), 1, 2)), np.cumsum(ways, axis=1)], axis=1) + BASE
+
+
+def _middles(dark: Float[np.ndarray, "frames size size"]) -> Float[np.ndarray, "frames 2"]:
+    size = dark.shape[1]
+    rows, columns = np.indices(dark.shape[1:]) + 0.5
+    total = np.maximum(dark.sum((1, 2)), 1e-6)
+    return np.stack([(dark * columns).sum((1, 2)) / total / size, 1 - (dark * rows).sum((1, 2)) / total / size], axis=1)
+
+
+@functools.cache
+def _postures() -> tuple[Float[np.ndarray, "postures 3"], Float[np.ndarray, "postures places 2"]]:
+    angles = np.array(list(itertools.product(*(np.linspace(low, high, TRIED) for low, high in JOINT_LIMITS))))
+    return angles, _places(angles)
+
+
+def _places(angles: Float[np.ndarray, "rows 3"]) -> Float[np.ndarray, "rows places 2"]:
+    """Some places on an arm's links."""
+    points = _points(angles)
+    start, end = points[:, :-1, None], points[:, 1:, None]
+    return (start + BY_LINK[:, None] * (end - start)).reshape(len(angles), -1, 2)
+
+
+def _arms(dark: Float[np.ndarray, "frames size size"]) -> Float[np.ndarray, "frames 3"]:
+    """The postures whose links lie best on what is dark."""
+    angles, places = _postures()
+    found = np.zeros((len(dark), 3))
+    for i, picture in enumerate(dark):
+        wide = ndimage.maximum_filter(picture, 3)
+        best = angles[np.argsort(-_on(wide, places))[:20]]
+        for turn in FINER:
+            near = turn * np.array(list(itertools.product((-1, 0, 1), repeat=3)))
+            tried = (best[:, None] + near).reshape(-1, 3)
+            best = tried[np.argsort(-_on(picture, _places(tried)))[:20]]
+        found[i] = best[0]
+    return found
+
+
+def _on(
+    picture: Float[np.ndarray, "size size"], places: Float[np.ndarray, "rows places 2"]
+) -> Float[np.ndarray, " rows"]:
+    """How much of an arm lies on what is dark, less what does not; what is outside the frame is neither."""
+    size = len(picture)
+    column = np.floor(places[:, :, 0] * size).astype(int)
+    row = np.floor((1 - places[:, :, 1]) * size).astype(int)
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    there = picture[np.clip(row, 0, size - 1), np.clip(column, 0, size - 1)]
+    return np.where(inside, 2.0 * there - 1.0, 0.0).sum(1)

@@ -1,0 +1,133 @@
+"""Frames to state by analysis and synthesis: everything that is read is drawn again, and must look like the frames."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from maquette.core.errors import UserError
+from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draft_of, hang_rods, hidden_by
+from maquette.worlds.scene.parsing.identity import Sight, identify
+from maquette.worlds.scene.parsing.judging import judged, velocities
+from maquette.worlds.scene.parsing.machinery import machine_of
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, look_again
+from maquette.worlds.scene.parsing.palette import NOTHING, unmix
+from maquette.worlds.scene.parsing.poses import Path, follow
+from maquette.worlds.scene.parsing.reading import Reading
+from maquette.worlds.scene.parsing.sightings import Track
+from maquette.worlds.scene.state import Thing
+
+AT_ONCE = 16
+"""Clips read together."""
+LOOKS = 2
+"""At what was not explained, on the table top."""
+
+
+def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
+    """What each clip shows, or why it was rejected.
+
+    Raises:
+        UserError: the frames are no clips of square pictures from 16 to 128 pixels wide.
+    """
+    frames = np.asarray(frames)
+    if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != frames.shape[3] or frames.shape[4] != 3:
+        raise UserError(
+            f"frames of {frames.dtype} and shape {frames.shape} cannot be read; "
+            "give uint8 of shape (clips, frames, size, size, 3)."
+        )
+    if not 16 <= frames.shape[2] <= 128:
+        raise UserError(f"frames of {frames.shape[2]} pixels cannot be read; give 16 to 128.")
+    if not frames.shape[1]:
+        raise UserError("Clips of no frames cannot be read; give at least one.")
+    readings: list[Reading] = []
+    for first in range(0, len(frames), AT_ONCE):
+        readings += _read(frames[first : first + AT_ONCE], fps)
+    return readings
+
+
+def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> list[Reading]:
+    count, length, size = frames.shape[:3]
+    seen = torch.from_numpy(frames).view(count * length, size * size, 3).float()
+    drafts = [draft_of(clip) for clip in frames]
+    back, masked = torch.empty_like(seen), np.zeros((count * length, size * size), bool)
+    for i, draft in enumerate(drafts):
+        rows = slice(i * length, (i + 1) * length)
+        back[rows] = behind(draft, length, size) if draft.why_not is None else seen[rows]
+        masked[rows] = hidden_by(draft.scenery, size)
+    label, share = (one.numpy() for one in unmix(seen, back))
+    for i, draft in enumerate(drafts):
+        if draft.view == "top":
+            rows = slice(i * length, (i + 1) * length)
+            draft.machine = machine_of(seen[rows], back[rows], label[rows], share[rows])
+            if draft.machine:
+                masked[rows] |= draft.machine.cover(size).numpy() > FAINT
+    label = np.where(masked, NOTHING, label)
+    tracks, owner = all_tracks(label, share, masked, count, length)
+    for number, track in enumerate(tracks):
+        drafts[track.clip].tracks += (number,)
+    hang_rods(back, seen, owner, drafts, tracks, length)
+    sight = Sight(seen, back, owner)
+    things = identify(sight, tracks)
+    for number, thing in enumerate(things):
+        if thing is None:  # a seam between two others, or what the last check will find unexplained
+            owner[owner == number] = -1
+    paths = follow(sight, tracks, things)
+    for draft in drafts:
+        draft.tracks = tuple(i for i in draft.tracks if things[i] is not None)
+    readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
+    for _ in range(LOOKS):
+        poor = [i for i, reading in enumerate(readings) if reading.rejected and drafts[i].is_crowded]
+        for i in poor:
+            rows = slice(i * length, (i + 1) * length)
+            _look_again(drafts[i], seen[rows], tracks, things, paths)
+        if poor:
+            again = judged(frames[poor], [_reading(drafts[i], things, paths, length, fps) for i in poor])
+            for i, reading in zip(poor, again, strict=True):
+                readings[i] = reading
+    return readings
+
+
+def _look_again(
+    draft: Draft,
+    seen: Float32[Tensor, "frames pixels 3"],
+    tracks: Sequence[Track],
+    things: Sequence[Thing | None],
+    paths: list[Path],
+) -> None:
+    """Improve a draft, and the paths of its things."""
+    own, size = draft.tracks, round(seen.shape[1] ** 0.5)
+    look = look_again(
+        seen,
+        lambda opening: behind(replace(draft, openings=opening), len(seen), size),
+        [tracks[n] for n in own],
+        [thing for thing in (things[n] for n in own) if thing is not None],
+        Look(machine=draft.machine, paths=[paths[n] for n in own], layers=draft.layers, opening=draft.openings),
+    )
+    draft.machine, draft.layers, draft.openings = look.machine, look.layers, look.opening
+    for n, path in zip(own, look.paths, strict=True):
+        paths[n] = path
+
+
+def _reading(
+    draft: Draft, things: Sequence[Thing | None], all_paths: Sequence[Path], length: int, fps: float
+) -> Reading:
+    if draft.why_not is not None:
+        return Reading(rejected=draft.why_not)
+    paths = [all_paths[i] for i in draft.tracks]
+    position = np.array([path[:, :2] for path in paths]).reshape(-1, length, 2).transpose(1, 0, 2)
+    angle = np.array([path[:, 2] for path in paths]).reshape(-1, length).T
+    return Reading(
+        view=draft.view,
+        things=tuple(thing for thing in (things[i] for i in draft.tracks) if thing is not None),
+        position=position,
+        angle=angle,
+        velocity=velocities(position, fps),
+        fps=fps,
+        scenery=draft.scenery,
+        robots=draft.machine.robots() if draft.machine else (),
+        openings=np.zeros(0) if draft.openings is None else draft.openings,
+        layers=draft.layers,
+    )
