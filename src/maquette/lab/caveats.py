@@ -1,0 +1,37 @@
+"""What a verdict must not be printed without: claims that moved, seeds left aside, effects that do not vary."""
+
+from maquette.lab.evidence import Evidence
+
+REGISTERED = "What would count as an answer was written down before anything ran"
+
+
+def registered(evidence: Evidence) -> str:
+    """What the records prove of when the claims were made; no sentence's end."""
+    if not evidence.scale.verdict:
+        return "What would count as an answer, were anything decided at this scale"
+    if evidence.changes is None:
+        first = min(evidence.records.values(), key=lambda record: record.started)
+        return (
+            "What would count as an answer is given as the study has it today; what was claimed when its records were "
+            f"made is not in them; git shows it at commit {first.commit}"
+        )
+    if not evidence.changes:
+        return REGISTERED
+    return f"What counts as an answer was changed after trials had run ({'; '.join(evidence.changes)})"
+
+
+def caveats(evidence: Evidence) -> list[str]:
+    """Whole sentences, none where there is nothing to tell."""
+    moved = evidence.scale.verdict and registered(evidence) != REGISTERED
+    return ([f"{registered(evidence)}."] if moved else []) + beside(evidence)
+
+
+def beside(evidence: Evidence) -> list[str]:
+    """Those that are not about when the claims were made."""
+    told = []
+    if evidence.beside:
+        seeds = ", ".join(map(str, evidence.beside))
+        told.append(
+            f"There are records of other seeds too ({seeds}), which the plan does not judge; they were left aside."
+        )
+    return told
