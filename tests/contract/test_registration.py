@@ -13,6 +13,7 @@ from maquette.lab.report.contents import section
 from maquette.lab.report.page import write_page
 from maquette.lab.report.slides import choose
 from maquette.lab.runner import run_study
+from maquette.lab.verdicts import Verdict
 
 BY = "by=0.1"
 CODE = ("run.flops(config.steps)", "run.flops(2 * config.steps / 2)")
@@ -115,6 +116,16 @@ def test_run_and_report_judge_the_same_seeds_wherever_the_first_one_is_moved(ben
         assert "plan: first_seed was 3, is 6" in moved
         assert "other seeds too (3, 4, 5)" in aside
     assert "other seeds too (3, 4, 5)" in told(bent)[0]
+
+
+def test_a_trial_that_ignores_its_seed_does_not_count_for_five(bent):
+    bent.write(("normal(0, config.noise)", "normal(0, 0)"))
+    outcome = bent.do(run_study, "laptop")
+    for evidence in (outcome.evidence, read(bent)):
+        assert evidence.verdict is Verdict.UNDECIDED
+        (sentence,) = caveats(evidence)
+        assert sentence.startswith("“Nearer the vertex is higher” has the same effect in all 5 seeds, 0.21")
+    assert "does its trial use the seed?" in told(bent)[0]
 
 
 def test_criticism_bends_the_seeds_that_judge(bent):

@@ -1,6 +1,7 @@
 """What a verdict must not be printed without: claims that moved, seeds left aside, effects that do not vary."""
 
 from maquette.lab.evidence import Evidence
+from maquette.lab.wording import number
 
 REGISTERED = "What would count as an answer was written down before anything ran"
 
@@ -34,4 +35,12 @@ def beside(evidence: Evidence) -> list[str]:
         told.append(
             f"There are records of other seeds too ({seeds}), which the plan does not judge; they were left aside."
         )
+    for judgement in evidence.judgements:
+        found = judgement.test.interval
+        if found and found.low == found.high:
+            name = judgement.claim.text.rstrip(".")
+            told.append(
+                f"“{name}” has the same effect in all {found.n} seeds, {number(found.mean)}, which says nothing of its "
+                "spread and decides nothing: does its trial use the seed?"
+            )
     return told
