@@ -89,7 +89,7 @@ def improve(
     directory = records / study.name / BASE
     searching = places_for(directory / "improve", scratch, study.name, "improve", also=directory)
     with workshop(study, reference, jobs, searching, display) as pool:
-        rehearse(study, searching, pool, display)
+        rehearse(study, reference, searching, pool, display)
         told: list[Candidate] = []
         for values in _proposals(search, trials, told):
             scale = candidate_scale(study, search, values, search.changes)

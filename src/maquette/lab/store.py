@@ -50,7 +50,7 @@ class Store:
                 yield int(seed)
 
     def tried(self, arm: str, seeds: Iterable[int]) -> set[str]:
-        """The fingerprints of the settings in which an arm was run on any of these seeds, where the folder is shared."""
+        """The fingerprints of the settings in which an arm was run on any of these seeds, in a shared folder."""
         name = glob.escape(arm)
         found = (path for seed in seeds for path in self.directory.glob(f"trials/{name}.{seed}.*.json"))
         return {path.name.removesuffix(".json").rpartition(".")[2] for path in found}
