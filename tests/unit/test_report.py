@@ -325,17 +325,30 @@ def test_a_talk_has_ten_to_fifteen_pages(toy, whole):
     assert titles[-1] == "How to run it again"
 
 
+def test_the_controls_have_no_column_without_a_word(toy):
+    """What a control needs is to fail; only a check asks for a region of its own."""
+    (page,) = [one for one in choose(section(evidence_of(toy), "c")) if one.title.startswith("Every control")]
+    assert "Needed" not in page.table.head
+    for place, heading in enumerate(page.table.head):
+        assert any(row.cells[place] for row in page.table.rows), heading
+    check = dataclasses.replace(toy.claims[1], control=())
+    checked = (dataclasses.replace(toy.claims[0], checks=(check,)), *toy.claims[1:])
+    pages = choose(section(evidence_of(dataclasses.replace(toy, claims=checked)), "c"))
+    assert any("Needed" in one.table.head for one in pages if one.table and one.table.label == "tab:controls")
+
+
 def test_discussion_takes_its_title_and_its_points(discussion):
     assert discussion.title == "What I make of it"
     assert [node["level"] for node in discussion.blocks if node["kind"] == "heading"] == [1]
     assert [plain_text([one]) for one in points(discussion.blocks)] == [
+        "It holds, see fig:forest and tab:claims; the costs are in sec:cost. Read more.",
         "Why",
         "One point, from fig:along-noise.",
         "Another, with code.",
         "A numbered one.",
     ]
-    prose = parse("First *things* first. Then more.\n\nSecond.")
-    assert [plain_text([one]) for one in points(prose)] == ["First things first.", "Second."]
+    prose = parse("First *things* first. Then more.\n\nThese:\n\n- one\n- two\n\nLast. And so on.")
+    assert [plain_text([one]) for one in points(prose)] == ["First things first.", "one", "two", "Last."]
 
 
 def test_html_of_prose():

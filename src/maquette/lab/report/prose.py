@@ -114,15 +114,16 @@ def plain_text(nodes: Sequence[Node]) -> str:
 
 
 def points(blocks: Sequence[Node]) -> list[Node]:
-    """What of it goes on slides: headings and the items of lists; where there are none, each paragraph's beginning."""
-    listed = [node for node in blocks if node["kind"].endswith("list")]
+    """What of it goes on slides: headings, the items of lists, and each paragraph's beginning, if it opens no list."""
     found: list[Node] = []
-    for node in blocks:
+    for node, after in zip(blocks, [*blocks[1:], None], strict=True):
         if node["kind"] == "heading":
             found.append(node)
         elif node["kind"].endswith("list"):
             found += node["body"]
-        elif node["kind"] == "paragraph" and not listed:
+        elif node["kind"] == "paragraph" and not (
+            after and after["kind"].endswith("list") and plain_text(node["body"]).rstrip().endswith(":")
+        ):
             found.append({**node, "kind": "list_item", "body": _first_sentence(node["body"])})
     return found
 

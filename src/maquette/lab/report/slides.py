@@ -6,7 +6,7 @@ from typing import Literal
 
 from maquette.lab.report.contents import Section
 from maquette.lab.report.prose import Node, points, words
-from maquette.lab.report.tables import Row, Table
+from maquette.lab.report.tables import Row, Table, without
 from maquette.lab.verdicts import Verdict
 
 MOST = 15
@@ -69,7 +69,10 @@ def _controls(claims: Table) -> Slide:
             rows.append(Row(cells=(name, *row.cells[1:]), kind="control"))
     fine = all(row.cells[-1] in ("fails", "holds") for row in rows)
     title = "Every control fails, as it must" if fine else "A claim stands only where its controls fail"
-    return Slide(kind="table", title=title, table=replace(claims, label="tab:controls", rows=rows), spare=2)
+    table, needed = replace(claims, label="tab:controls", rows=rows), claims.head.index("Needed")
+    if not any(row.cells[needed] for row in rows):  # only checks say what they need
+        table = without(table, "Needed")
+    return Slide(kind="table", title=title, table=table, spare=2)
 
 
 def _beyond(section: Section) -> Iterator[Slide]:

@@ -49,10 +49,11 @@ def claims_table(evidence: Evidence) -> Table:
     caption = "The claims and what became of them. A control stands in for the arm and must fail."
     head = ("", "Claim", "Effect", "Interval", "Needed", "n", "Verdict")
     table = Table(label="tab:claims", caption=caption, head=head, align="llrrlrl", rows=rows)
-    return table if any(one.test.interval for one in evidence.judgements) else _without(table, "Interval")
+    return table if any(one.test.interval for one in evidence.judgements) else without(table, "Interval")
 
 
-def _without(table: Table, column: str) -> Table:
+def without(table: Table, column: str) -> Table:
+    """A table less one of its columns."""
     place = table.head.index(column)
 
     def rest(cells: Sequence[str]) -> tuple[str, ...]:
