@@ -1,6 +1,7 @@
 """What is wrong with a study as it is written: one clear sentence each, before anything runs."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 
@@ -49,6 +50,9 @@ def told(trials):
     return {"height": 1.0}
 
 
+FAR = SOUND.arms["far"]
+PARTIAL = functools.partial(SOUND.trial)
+TELLABLE = "take a number, a text, True, False, None, or a tuple of these."
 CONTROL = (
     "the claim 'Nearer the vertex is higher' {} for its control; take an arm that has all of the treatment but what "
     "the paper says does the work."
@@ -100,7 +104,20 @@ PROBLEMS = [
     (arms(prediction=NEAR), "'prediction' is the name of what is foretold; no arm may bear it."),
     ({"foretold": ("far",)}, "foretell and foretold go together."),
     ({"foretell": told, "foretold": ("fare",)}, "foretold names the arm 'fare'; did you mean 'far'?"),
-    (arms(**{"w/o noise": NEAR}), "'w/o noise' names files too; write it without '/'."),
+    (arms(**{"w/o noise": FAR}), "'w/o noise' names files too; write it without '/' and not empty."),
+    (arms(**{"": FAR}), "'' names files too; write it without '/' and not empty."),
+    (
+        arms(Far=FAR),
+        "'far' and 'Far' are one file on some systems; let more than case part them.",
+    ),
+    ({"trial": PARTIAL}, f"its trial is {PARTIAL!r}; write a function, with def."),
+    (
+        {"artifacts": {"offset": changed(MADE, make=PARTIAL)}},
+        f"the artifact 'offset' is made by {PARTIAL!r}; write a function, with def.",
+    ),
+    (laptop(changes={"noise": Path("x")}), f"laptop changes 'noise' to {Path('x')!r}; {TELLABLE}"),
+    (laptop(per_arm={"far": {"noise": [1]}}), f"laptop changes 'noise' to [1]; {TELLABLE}"),
+    (critique(changes={"noise": {1: 2}}), f"its critique changes 'noise' to {{1: 2}}; {TELLABLE}"),
     (arms(**{"near again": Again(arm="neer")}), "the arm 'near again' is 'neer' again; did you mean 'near'?"),
     (
         arms(third=Again(arm="near again")),
@@ -189,6 +206,7 @@ def test_each_problem_is_told_in_its_sentence_and_told_alone(monkeypatch, parts,
         {"foretell": told, "foretold": ("far",), **claim(than="prediction")},
         laptop(per_arm={"near": {"steps": 1}, "near again": {"steps": 1}}),
         laptop(changes={"offset": 0.3}),  # the artifact's
+        laptop(changes={"noise": None, "steps": (1, "a", 0.5, True)}),
         critique(axes=[Axis.over("noise", (0.0, 0.1), objection=""), Axis.over("offset", (0.1,), objection="")]),
         critique(axes=[Axis(name="n", bends=[Bend(label="none"), Bend(label=True)], objection="", log=True)]),
         search(over={"noise": Between(low=0.1, high=1, log=True), "place": Among(values=("a", 1))}),

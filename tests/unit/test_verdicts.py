@@ -280,8 +280,8 @@ def test_a_study_that_cannot_be_is_refused(changes, sentence):
 
 
 def test_a_claim_without_control_cannot_be_written():
-    with pytest.raises(TypeError, match="control"):
-        Better("m", "new", than="old", by=0.3, text="new is better")
+    with pytest.raises(UserError, match="'new is better' has no control; name an arm that must fail the same test"):
+        make_study((Better("m", "new", than="old", by=0.3, text="new is better"),))
 
 
 def test_a_derived_measure_that_is_no_number_is_refused():

@@ -15,7 +15,7 @@ import tyro
 from tyro.conf import Positional, UseAppendAction, arg, subcommand
 
 from maquette import __version__
-from maquette.cli.options import RECORDS, Amount, Count, File, MaybeText, Share, Text
+from maquette.cli.options import RECORDS, Amount, Count, File, MaybeText, Share, Text, of_the_type_meant
 from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
 from maquette.core.errors import UserError, did_you_mean
 
@@ -400,7 +400,7 @@ def parse(arguments: Sequence[str]) -> Any:
     except SystemExit as ended:
         if not ended.code:
             raise
-        raise UserError(_in_short(complaint.getvalue(), first)) from None
+        raise UserError(of_the_type_meant(_in_short(complaint.getvalue(), first))) from None
 
 
 def _one_word(arguments: Sequence[str]) -> Sequence[str]:

@@ -40,6 +40,7 @@ from maquette.cli.options import RECORDS
 from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
+from maquette.core.records import read_checked
 
 if TYPE_CHECKING:
     from maquette.lab.runner import Outcome
@@ -104,7 +105,7 @@ def _card(reference: str) -> dict[str, str]:
     """A study's name, family and question, read from its file without running it."""
     inside = PACKAGE.parent / (reference.replace(".", "/") + ".py")
     file = Path(reference) if reference.endswith(".py") else inside
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Study":
             words = {one.arg: one.value.value for one in node.keywords if isinstance(one.value, ast.Constant)}
             return {field: str(words.get(field, "")) for field in ("name", "family", "question")}
@@ -117,7 +118,7 @@ def _list(command: List) -> int:
         outcomes: dict[str, Any] = {}
         for records in reversed(RECORDS):
             for path in sorted(records.glob(f"{name}/*/outcome.json")):
-                outcomes[str(path.parent)] = json.loads(path.read_text(encoding="utf-8"))
+                outcomes[str(path.parent)] = _outcome(path)
         rows.append({**_card(module), "name": name, "module": module, "outcomes": outcomes})
     if command.json:
         print(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -125,9 +126,24 @@ def _list(command: List) -> int:
     for row in rows:
         print(f"{row['name']}  ({row['family']})\n    {row['question']}")
         for where, one in row["outcomes"].items():
-            spent = f"{one['cost']['flops']:.2g} FLOPs, {one['cost']['wall_seconds']:.0f} s of trials"
-            print(f"    {where}: {one['verdict']}, n = {one['seeds']}, {spent}")
+            print(f"    {one['problem']}" if "problem" in one else f"    {where}: {_in_a_line(one)}")
     return 0
+
+
+def _outcome(path: Path) -> dict[str, Any]:
+    """What a run left; only its problem where the file was not written by a run, or was changed since."""
+    try:
+        found = read_checked(path, "outcome")
+        _in_a_line(found)
+    except (UserError, KeyError, TypeError, ValueError) as error:
+        return {"problem": str(error) if isinstance(error, UserError) else f"{path} is not a whole outcome."}
+    return found
+
+
+def _in_a_line(outcome: dict[str, Any]) -> str:
+    cost = outcome["cost"]
+    spent = f"{cost['flops']:.2g} FLOPs, {cost['wall_seconds']:.0f} s of trials"
+    return f"{outcome['verdict']}, n = {outcome['seeds']}, {spent}"
 
 
 def _run(command: Run) -> int:
@@ -202,7 +218,7 @@ def _report(command: Report) -> int:
         "\n".join(f"{line}{elsewhere}" for line in commands),
         criticism,
         improvement,
-        authors=_split("--author", command.author),
+        authors=research.split("--author", command.author),
         discussion=discussion,
     )
     write = {"report.html": lambda out: write_page(out, [told])}
@@ -234,21 +250,13 @@ def _chosen_axes(study: "Study", command: Report, directory: Path) -> tuple[str,
 
     if command.axes is None:
         return ()
-    axes = _split("--axes", (command.axes,))
+    axes = research.split("--axes", (command.axes,))
     if study.critique is None:
         raise UserError(f"--axes is {command.axes!r}, but {study.name} offers no critique; leave it out.")
     axes_named(study.critique, axes)
     if read_criticism(study, directory, axes) is None:
         raise UserError(f"{directory} holds no criticism; make some: maquette criticise {command.name}")
     return axes
-
-
-def _split(option: str, values: Sequence[str]) -> tuple[str, ...]:
-    """Values that were given one by one or with commas between."""
-    found = tuple(filter(None, (part.strip() for value in values for part in value.split(","))))
-    if values and not found:
-        raise UserError(f"{option} is empty; give a name or leave it out.")
-    return found
 
 
 def _tour(command: Tour) -> int:

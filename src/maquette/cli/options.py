@@ -1,5 +1,6 @@
 """What options of the command line are made of."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,3 +15,8 @@ File = Annotated[Path | None, arg(metavar="PATH")]
 Text = Annotated[str, arg(metavar="NAME")]
 MaybeText = Annotated[str | None, arg(metavar="NAME")]
 Share = Annotated[float | None, arg(metavar="SHARE")]
+
+
+def of_the_type_meant(complaint: str) -> str:
+    """Of tyro's complaints about an option that may be left out, the one about what it takes where it is given."""
+    return re.sub(r"no type matching .*Got errors:.*- <class '\w+'>: ", "", complaint)

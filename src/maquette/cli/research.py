@@ -1,7 +1,7 @@
 """The commands of whoever works on a study: plan it, criticise it, improve it, begin one."""
 
 import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -14,11 +14,11 @@ from maquette.core.errors import UserError
 
 def criticise(command: Criticise, reference: str, jobs: int) -> int:
     """Bend the world until the claims break."""
+    axes = split("--axis", (command.axis,)) if command.axis is not None else ()
     prepare_process()
     from maquette.lab import criticism
     from maquette.lab.terminal import Display, curve_table
 
-    axes = tuple(name.strip() for name in command.axis.split(",")) if command.axis else ()
     found = criticism.criticise(reference, Display(Console(stderr=True)), axes=axes, records=command.records, jobs=jobs)
     if command.json:
         print(json.dumps(criticism.as_json(found), indent=1, ensure_ascii=False))
@@ -78,6 +78,18 @@ def new(command: New, taken: Container[str]) -> int:
     path = write_scaffold(command.name, command.out or Path())
     print(f"{path}: a study that runs as it stands. Try: maquette run {path} --scale smoke")
     return 0
+
+
+def split(option: str, values: Sequence[str]) -> tuple[str, ...]:
+    """Values that were given one by one or with commas between.
+
+    Raises:
+        UserError: the option was given without any.
+    """
+    found = tuple(filter(None, (part.strip() for value in values for part in value.split(","))))
+    if values and not found:
+        raise UserError(f"{option} is empty; give a name or leave it out.")
+    return found
 
 
 def elsewhere(records: Path) -> str:

@@ -107,7 +107,7 @@ class _Module:
         parts = file.relative_to(self.root).with_suffix("").parts
         self.is_package = parts[-1] == "__init__"
         self.name = ".".join(parts[:-1] if self.is_package else parts)
-        tree = _Plain().visit(ast.parse(file.read_text(encoding="utf-8")))
+        tree = _Plain().visit(ast.parse(file.read_bytes()))
         self.body = [part for statement in tree.body for part in _one_name_each(statement)]
         self.bindings: dict[str, list[ast.stmt]] = {}
         self.loose: list[ast.stmt] = []

@@ -109,8 +109,7 @@ R = TypeVar("R", Record, Prediction, Trace)
 
 def write_record(path: Path, record: Record | Prediction | Trace) -> None:
     """Write a record atomically, with a checksum of its content."""
-    values = dataclasses.asdict(record)
-    write_json(path, {**values, "checksum": fingerprint(values)})
+    write_checked(path, dataclasses.asdict(record))
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -119,17 +118,41 @@ def read_record(path: Path, kind: type[R]) -> R:
     Raises:
         UserError: the file is unreadable, is no such record, or was changed after it was written.
     """
-    values = read_json(path)
+    values, name = read_json(path), kind.__name__.lower()
     try:
-        checksum = values.pop("checksum")
-        record = kind.of(values)
+        record = kind.of({field: value for field, value in values.items() if field != "checksum"})
     except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a whole {kind.__name__.lower()}; delete it and run again to remake it."
-        ) from error
-    if fingerprint(values) != checksum:  # of what was written: a field that came later is not in it
-        raise UserError(f"{path} was changed after it was written; delete it and run again to remake it.")
+        raise _not_whole(path, name) from error
+    _check(path, values, name)
     return record
+
+
+def write_checked(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON atomically, with a checksum of its content."""
+    write_json(path, {**values, "checksum": fingerprint(values)})
+
+
+def read_checked(path: Path, name: str) -> dict[str, Any]:
+    """Read back what was so written; `name` says what it is.
+
+    Raises:
+        UserError: the file is unreadable, has no checksum, or was changed after it was written.
+    """
+    values = read_json(path)
+    _check(path, values, name)
+    return {field: value for field, value in values.items() if field != "checksum"}
+
+
+def _check(path: Path, values: Any, name: str) -> None:
+    """Hold a file's content, as it was written, against its checksum: a field that came later is not in it."""
+    if not isinstance(values, dict) or "checksum" not in values:
+        raise _not_whole(path, name)
+    if fingerprint({field: value for field, value in values.items() if field != "checksum"}) != values["checksum"]:
+        raise UserError(f"{path} was changed after it was written; delete it and run again to remake it.")
+
+
+def _not_whole(path: Path, name: str) -> UserError:
+    return UserError(f"{path} is not a whole {name}; delete it and run again to remake it.")
 
 
 def now() -> str:

@@ -38,7 +38,7 @@ def functions_of(path: Path, *, needed: str, optional: tuple[str, ...] = ()) -> 
         module = import_file(path)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     found = {name: getattr(module, name, None) for name in (needed, *optional)}
     if not callable(found[needed]):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import shutil
 import time
 import traceback
@@ -38,6 +39,13 @@ class Failure:
     config: dict[str, Any]
     text: str
 
+    @property
+    def in_short(self) -> str:
+        """The error and where it was raised, on one line."""
+        places = re.findall(r'File "(.+)", line (\d+)', self.text)
+        where = f" ({Path(places[-1][0]).name}, line {places[-1][1]})" if places else ""
+        return self.text.splitlines()[-1] + where
+
 
 def refuse(failures: Sequence[Failure]) -> None:
     """For who cannot go on without every trial.
@@ -46,7 +54,7 @@ def refuse(failures: Sequence[Failure]) -> None:
         UserError: there is a failure.
     """
     for one in failures:
-        raise UserError(f"{one.arm}, seed {one.seed}, failed with {one.config}: {one.text}")
+        raise UserError(f"{one.arm}, seed {one.seed}, failed with {one.config}: {one.in_short}")
 
 
 @dataclass(frozen=True, kw_only=True)

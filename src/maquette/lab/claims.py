@@ -34,7 +34,7 @@ class Claim(ABC):
     arm: str
     _: KW_ONLY
     text: str
-    control: str | tuple[str, ...]
+    control: str | tuple[str, ...] = ()
     paper: str = ""
     contested: str | None = None
     checks: tuple["Claim", ...] = ()

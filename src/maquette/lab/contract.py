@@ -1,10 +1,10 @@
 """What is wrong with a study as it is written, found before anything runs."""
 
 import dataclasses
-import itertools
+import inspect
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import did_you_mean
 from maquette.lab.bending import SEARCH_SEEDS, Among, Between
@@ -21,6 +21,7 @@ def problems(study: "Study") -> Iterator[str]:
         yield "its name must be a Python identifier."
     if not study.claims:
         yield "it makes no claim."
+    yield from _of_code(study)
     yield from _of_arms(study)
     for claim in study.claims:
         if not claim.controls:
@@ -34,6 +35,14 @@ def problems(study: "Study") -> Iterator[str]:
         yield from _of_scale(study, name, scale)
 
 
+def _of_code(study: "Study") -> Iterator[str]:
+    """What results depend on is hashed, so it must be found in a file."""
+    made = {f"the artifact {name!r} is made by": artifact.make for name, artifact in study.artifacts.items()}
+    for what, code in {"its trial is": study.trial, "foretell is": study.foretell, **made}.items():
+        if code is not None and not inspect.isfunction(code):
+            yield f"{what} {code!r}; write a function, with def."
+
+
 def _of_arms(study: "Study") -> Iterator[str]:
     from maquette.lab.study import PREDICTION
 
@@ -42,9 +51,12 @@ def _of_arms(study: "Study") -> Iterator[str]:
     if bool(study.foretell) != bool(study.foretold):
         yield "foretell and foretold go together."
     yield from _unknown(study, study.foretold, "foretold names the arm")
-    for name in (*study.arms, *study.artifacts):
-        if "/" in name:
-            yield f"{name!r} names files too; write it without '/'."
+    for names in (study.arms, study.artifacts):
+        for place, name in enumerate(names):
+            if "/" in name or not name.strip():
+                yield f"{name!r} names files too; write it without '/' and not empty."
+            elif near := [other for other in list(names)[:place] if other.casefold() == name.casefold()]:
+                yield f"{near[0]!r} and {name!r} are one file on some systems; let more than case part them."
     for arm, original in study.again.items():
         if original not in study.arms:
             yield f"the arm {arm!r} is {original!r} again; {did_you_mean(original, study.arms)}"
@@ -124,12 +136,12 @@ def _of_critique(study: "Study") -> Iterator[str]:
     names = [axis.name for axis in critique.axes]
     if doubled := [name for name in names if names.count(name) > 1]:
         yield f"two axes of its critique bear the name {doubled[0]!r}."
-    yield from _unknown_fields(study, critique.changes, "its critique changes")
+    yield from _of_changes(study, critique.changes.items(), "its critique changes")
     for axis in critique.axes:
         if axis.log and any(isinstance(bend.label, int | float) and bend.label <= 0 for bend in axis.bends):
             yield f"the axis {axis.name!r} of its critique is logarithmic, so its values must be above 0."
         for bend in axis.bends:
-            yield from _unknown_fields(study, bend.changes, "its critique bends")
+            yield from _of_changes(study, bend.changes.items(), "its critique bends")
             yield from _unknown(study, bend.without, "its critique leaves out the arm")
 
 
@@ -154,7 +166,7 @@ def _of_search(study: "Study") -> Iterator[str]:
             yield f"its search tunes {name!r} between {values.low} and {values.high}; it needs {bounds}."
         if isinstance(values, Among) and not values.values:
             yield f"its search tunes {name!r} among no values; give some."
-    yield from _unknown_fields(study, search.changes, "its search changes")
+    yield from _of_changes(study, search.changes.items(), "its search changes")
 
 
 def _of_scale(study: "Study", name: str, scale: Scale) -> Iterator[str]:
@@ -166,7 +178,8 @@ def _of_scale(study: "Study", name: str, scale: Scale) -> Iterator[str]:
         yield f"{name} decides nothing: verdict=False" + (", and one seed." if name == "tour" else ".")
     yield from _unknown(study, scale.arms or (), f"{name} names the arm")
     yield from _unknown(study, scale.per_arm, f"{name} changes the arm")
-    yield from _unknown_fields(study, [*scale.changes, *itertools.chain(*scale.per_arm.values())], f"{name} changes")
+    changes = [one for some in (scale.changes, *scale.per_arm.values()) for one in some.items()]
+    yield from _of_changes(study, changes, f"{name} changes")
     for arm, original in study.again.items():
         if scale.per_arm.get(arm, {}) != scale.per_arm.get(original, {}):
             yield f"{name} changes only one of {original!r} and {arm!r}, which is that again; change both alike."
@@ -178,10 +191,19 @@ def _unknown(study: "Study", arms: Iterable[str], who: str) -> Iterator[str]:
             yield f"{who} {arm!r}; {did_you_mean(arm, study.arms)}"
 
 
-def _unknown_fields(study: "Study", names: Iterable[str], who: str) -> Iterator[str]:
+def _of_changes(study: "Study", changes: Iterable[tuple[str, Any]], who: str) -> Iterator[str]:
+    """Fields that nothing has, and values that no other process could be told."""
     configs = [config for arm, config in study.arms.items() if arm not in study.again]
     configs += [artifact.config for artifact in study.artifacts.values()]
     fields = {one.name for config in configs for one in dataclasses.fields(config)}
-    for name in names:
+    for name, value in changes:
         if name not in fields:
             yield f"{who} the field {name!r}; {did_you_mean(name, fields)}"
+        if not _can_be_told(value):
+            yield f"{who} {name!r} to {value!r}; take a number, a text, True, False, None, or a tuple of these."
+
+
+def _can_be_told(value: Any) -> bool:
+    """Whether a worker process, which is told in JSON, gets just this."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return all(one is None or isinstance(one, str | int | float) for one in parts)

@@ -14,6 +14,9 @@ DEFAULT_LAW = "besiroglu"
 DEFAULT_MFU = 0.4
 """Assumed where neither hours nor a utilisation is given: what well-run training reaches on datacentre GPUs."""
 
+SIZES, COUNTS = (1e3, 1e15), (1e3, 1e18)
+"""Parameters and tokens of models that anybody would train; the laws were fitted well inside."""
+
 _SUFFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
@@ -162,7 +165,7 @@ def plan(
         names = ", ".join(known) or "none"
         raise UserError(f"Of budget, parameters and tokens {names} was given; give one or two, or hours and mfu alone.")
     name, frontier, losses, law_notes = resolve_law(law)
-    n, d = _model(known, frontier)
+    n, d = _in_bounds(*_model(known, frontier))
     total = n * d * (6 + (attention.flops_per_token / n if attention else 0))
     if spent is not None:
         mfu = total / (spent * 3600 * device.peak)
@@ -222,6 +225,16 @@ def _model(known: dict[str, float], frontier: Frontier) -> tuple[float, float]:
             return frontier.for_tokens(d).parameters, d
     optimal = frontier.optimal(known["budget"])
     return optimal.parameters, optimal.tokens
+
+
+def _in_bounds(parameters: float, tokens: float) -> tuple[float, float]:
+    for name, value, (least, most) in (("parameters", parameters, SIZES), ("tokens", tokens, COUNTS)):
+        if not least <= value <= most:
+            raise UserError(
+                f"This comes to {format_quantity(value)} {name}; laws are no guide below {format_quantity(least)} or "
+                f"above {most:.0e}, so give other quantities."
+            )
+    return parameters, tokens
 
 
 def resolve_law(law: str) -> tuple[str, Frontier, Hoffmann | Kaplan | None, tuple[str, ...]]:

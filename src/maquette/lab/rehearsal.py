@@ -139,7 +139,7 @@ def _smoke(campaign: Campaign) -> Evidence:
         failure = campaign.failures[0]
         raise UserError(
             f"The rehearsal of {campaign.study.name} at smoke scale failed, so nothing else was run: {failure.arm} "
-            f"with {failure.config}: {failure.text}"
+            f"with {failure.config}: {failure.in_short}"
         )
     return campaign.evidence()
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.core.errors import UserError
-from maquette.core.files import write_json
+from maquette.core.records import write_checked
 from maquette.core.statistics import planned_looks
 from maquette.lab.campaign import SCRATCH, Campaign, Failure, places_for, workshop
 from maquette.lab.evidence import Evidence
@@ -58,7 +58,7 @@ def run_study(
                 break
             if count < limit:
                 display.say(f"undecided at n = {count}; going on")
-        write_json(directory / "outcome.json", evidence.as_json())
+        write_checked(directory / "outcome.json", evidence.as_json())
     return Outcome(evidence=evidence, failures=tuple(campaign.failures), ran=campaign.ran)
 
 

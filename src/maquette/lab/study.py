@@ -208,7 +208,7 @@ def load_study(reference: str) -> Study:
         module = import_file(Path(reference)) if reference.endswith(".py") else importlib.import_module(reference)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{reference} cannot be imported: {type(error).__name__}: {error}") from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):

@@ -68,7 +68,7 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
         cost = dataclasses.asdict(run.cost)
     except UserError as error:
         emit({"kind": "refused", "text": str(error)})
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a trial that leaves fails; it does not take the run along
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             emit({"kind": "refused", "text": str(as_user_error(error, scratch))})
             return
