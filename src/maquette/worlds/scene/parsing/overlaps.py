@@ -108,13 +108,14 @@ def _together(
     best, loss = fitted(np.concatenate(start, axis=1), np.arange(len(seen)))
     for way in (0, 1, -1, 1, -1):
         poor = np.flatnonzero(loss > POOR * np.quantile(loss, 0.25) + seen.shape[1])
-        fine = np.setdiff1d(np.arange(len(seen)), poor)
         if not len(poor):
             break
         if way:  # from the frame before or after
             again = np.roll(best, way, axis=0)[poor]
-        else:  # or from between those that came out well
-            again = np.stack([np.interp(poor, fine, one[fine]) for one in best.T], axis=1)
+        else:  # or from what those that came out well let expect
+            fine = best.copy()
+            fine[poor] = np.nan
+            again = expectation(fine)[poor]
         better, left = fitted(again, poor)
         helped = left < loss[poor]
         best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]

@@ -70,10 +70,7 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
         drafts[track.clip].tracks += (number,)
     hang_rods(back, seen, owner, drafts, tracks, length)
     sight = Sight(seen, back, owner)
-    things = identify(sight, tracks)
-    for number, thing in enumerate(things):
-        if thing is None:  # a seam between two others, or what the last check will find unexplained
-            owner[owner == number] = -1
+    things = _identified(sight, tracks, drafts)
     paths = follow(sight, tracks, things)
     for draft in drafts:
         draft.tracks = tuple(i for i in draft.tracks if things[i] is not None)
@@ -88,6 +85,21 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             for i, reading in zip(poor, again, strict=True):
                 readings[i] = reading
     return readings
+
+
+def _identified(sight: Sight, tracks: Sequence[Track], drafts: Sequence[Draft]) -> list[Thing | None]:
+    """What each track is; a track that is nothing is a seam between two things, or is found out by the last check."""
+    identities = identify(sight, tracks)
+    for number, (track, identity) in enumerate(zip(tracks, identities, strict=True)):
+        if identity is None:
+            sight.owner[sight.owner == number] = -1
+        elif identity.changes_to and not drafts[track.clip].why_not:
+            drafts[track.clip].why_not = f"what is {_named(identity.thing)} turns into {_named(identity.changes_to)}"
+    return [identity.thing if identity else None for identity in identities]
+
+
+def _named(thing: Thing) -> str:
+    return f"a {thing.size} {thing.colour} {thing.shape} of {thing.material}"
 
 
 def _look_again(
