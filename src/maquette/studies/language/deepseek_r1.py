@@ -270,8 +270,8 @@ def figures(by_seed: BySeed) -> list[Figure]:
 
 
 ARMS = {
-    "base": Arm(),
     "rl": Arm(reward="exact"),
+    "base": Arm(),
     "random reward": Arm(reward="random"),
     "format reward": Arm(reward="format"),
     "cold rl": Arm(start="cold", reward="exact"),
