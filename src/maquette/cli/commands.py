@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli import models, research, worlds
+from maquette.cli import models, research, robots, worlds
 from maquette.cli.arguments import (
     RECORDS,
     Chat,
@@ -36,6 +36,7 @@ from maquette.cli.arguments import (
     World,
     parse,
 )
+from maquette.cli.robot_arguments import Collect, Evaluate
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
@@ -77,6 +78,7 @@ def run(arguments: Sequence[str]) -> int:
         return research.new(command, taken=_studies())
     others = {List: _list, Run: _run, Report: _report, Tour: _tour, Train: _train, Plan: _plan}
     others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
+    others |= {Collect: robots.collect, Evaluate: robots.evaluate}
     return others[type(command)](command)
 
 
@@ -274,6 +276,10 @@ def _tour(command: Tour) -> int:
 
 
 def _train(command: Train) -> int:
+    if command.recipe in robots.POLICIES:
+        return robots.train(command)
+    if policy := [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]:
+        raise UserError(f"--{policy[0]} is for policies, and {command.recipe} is none; leave it out.")
     allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare
