@@ -42,6 +42,15 @@ def test_from_experts_to_a_policy(maquette, tmp_path):
     assert code == 0
     assert said.endswith("policy: policy\n")
     assert json.loads((tmp_path / "policy/policy.json").read_text())["robot"] == "gripper"
+    code, said = maquette("evaluate policy --episodes 2 --task reach")
+    assert code == 0
+    assert "n = 2, too few to judge by; 200 do" in said
+    result = json.loads((tmp_path / "policy/evaluation/result.json").read_text())
+    assert (result["episodes"], result["tasks"], result["execute"]) == (2, ["reach"], 8)
+    assert result["low"] <= result["rate"] <= result["high"]
+    assert len(list((tmp_path / "policy/evaluation").glob("*.gif"))) == 2
+    with pytest.raises(UserError, match=r"differ in the numbers of its state: 3 and 2"):
+        maquette("evaluate policy --embodiment pusher")
 
 
 def test_a_broken_dataset_is_told(maquette, tmp_path):
@@ -63,6 +72,9 @@ def test_a_broken_dataset_is_told(maquette, tmp_path):
         ("train pi0 --dataset nowhere", "is no folder"),
         ("train tiny-llama --head flow", "--head is for policies"),
         ("inspect . --sheet a.png", "--sheet draws datasets"),
+        ("evaluate nowhere", "has no policy.json"),
+        ("evaluate expert", "--task is missing"),
+        ("evaluate expert --task reach --env pusht", "env = 'pusht'"),
     ],
 )
 def test_bad_input_is_one_sentence(maquette, tmp_path, line, sentence):

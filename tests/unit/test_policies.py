@@ -68,7 +68,9 @@ def test_every_trunk_goes_with_every_head(trunk, head):
     assert torch.equal(loss, chunk_loss(policy, batch)), "all chance is in the batch"
     loss.backward()
     assert all(torch.equal(batch[name], value) for name, value in before.items())
-    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in policy.parameters())
+    for name, parameter in policy.named_parameters():  # several processes wait for every gradient that is asked for
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        assert parameter.grad is None or bool(parameter.grad.isfinite().all()), name
     assert int(count_actions(batch)) == ROWS * CHUNK - 3
     policy.eval()
     seen, noise = observation_in(batch), policy.noise(ROWS, generator(2))
@@ -106,7 +108,7 @@ def test_a_policy_learns_a_few_moments_by_heart(trunk, head):
     batch = a_batch(policy)
     seen = observation_in(batch)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3 if trunk == "act" else 3e-3)
-    for step in range(120):
+    for step in range(240 if trunk == "act" else 100):  # ACT first has to stop leaning on its latent
         loss = chunk_loss(policy, batch | policy.draw(ROWS, generator(100 + step))) / count_actions(batch)
         optimizer.zero_grad()
         loss.backward()

@@ -67,6 +67,8 @@ class Pi0(nn.Module):
         self.time_in = Linear(2 * c.width, c.width, bias=True)
         self.time_out = Linear(c.width, c.width, bias=True)
         self.norm = RMSNorm(c.width, c.vlm.norm_eps)
+        for parameter in self.vlm.unread():  # actions do not teach it, and weight decay should not undo it
+            parameter.requires_grad_(False)
 
     def draw(self, rows: int, generator: torch.Generator) -> Batch:
         """Nothing."""
