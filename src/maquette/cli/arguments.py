@@ -17,6 +17,7 @@ from tyro.conf import Positional, UseAppendAction, arg, subcommand
 from maquette import __version__
 from maquette.cli.options import RECORDS, Amount, Count, File, MaybeText, Share, Text
 from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli.robot_arguments import Collect, Evaluate
 from maquette.core.errors import UserError, did_you_mean
 
 Name = Annotated[Positional[str], arg(metavar="NAME", help="A study's name, or a .py file that defines STUDY.")]
@@ -112,12 +113,15 @@ class Plan:
 class Train:
     """A recipe."""
 
-    recipe: Annotated[Positional[str], arg(metavar="RECIPE", help="tiny-llama, small-llama, tiny-chat, tiny-video.")]
+    recipe: Annotated[
+        Positional[str],
+        arg(metavar="RECIPE", help="tiny-llama, small-llama, tiny-chat, tiny-video, pi0, diffusion-policy or act."),
+    ]
     _: KW_ONLY
     text: File = None
     """Your own text, a folder or a file in UTF-8, instead of the default; not for tiny-chat."""
     dataset: MaybeText = None
-    """A Hugging Face dataset (needs the extra hub)."""
+    """A Hugging Face dataset (needs the extra hub); for a policy the folder of a LeRobot dataset."""
     clips: File = None
     """Your own clips for tiny-video: a folder of video files, each with its caption in a .txt beside it."""
     out: File = None
@@ -132,6 +136,14 @@ class Train:
     """Under torchrun: replicate the model, or shard it."""
     tensorboard: bool = False
     """Write TensorBoard scalars too (needs the extra track)."""
+    head: MaybeText = None
+    """Of a policy: flow, diffusion, l1 or bins; its usual one, if not given."""
+    size: MaybeText = None
+    """Of a policy: tiny, small or medium."""
+    chunk: Count = None
+    """Of a policy: actions at a time."""
+    parent: File = None
+    """Of a policy: the folder of one to begin with, instead of drawn weights."""
 
 
 @dataclass(frozen=True)
@@ -218,14 +230,19 @@ class Serve:
 
 @dataclass(frozen=True)
 class Inspect:
-    """A checkpoint folder."""
+    """A checkpoint folder, or a dataset."""
 
-    directory: Annotated[Positional[Path], arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout.")]
+    directory: Annotated[
+        Positional[Path],
+        arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout, or a LeRobot dataset."),
+    ]
     _: KW_ONLY
     rows: Annotated[int, arg(metavar="N")] = 64
     """Samples at once that the cache's memory is told for."""
     context: Count = None
     """Tokens of prompt and answer together; the model's, up to 4,096, if not given."""
+    sheet: File = None
+    """Of a dataset: where to draw its contact sheet, a PNG."""
     json: bool = False
     """Print JSON."""
 
@@ -351,8 +368,8 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     ),
     "inspect": (
         Inspect,
-        "What a checkpoint folder holds: architecture, sizes, checksums, memory; and what is wrong with it.",
-        "maquette inspect runs/train/tiny-llama",
+        "What a checkpoint folder or a LeRobot dataset holds, in numbers; and what is wrong with it.",
+        "maquette inspect runs/collect/push-to --sheet push-to.png",
     ),
     "serve": (
         Serve,
@@ -363,6 +380,16 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
         Generate,
         "Make clips from words with a trained video model: MP4, GIF and a contact sheet.",
         'maquette generate "a large red ball rolls on the ground rightwards." --seed 1',
+    ),
+    "collect": (
+        Collect,
+        "Demonstrations by the scene world's experts, as a LeRobot dataset.",
+        "maquette collect runs/collect/push-to --task push-to --episodes 200",
+    ),
+    "evaluate": (
+        Evaluate,
+        "How often a policy succeeds, from fixed initial states: an interval, kinds of failure, animations.",
+        "maquette evaluate runs/train/pi0 --episodes 200",
     ),
     "world": (
         World,

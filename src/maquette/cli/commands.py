@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli import models, posttrain, research, solving, videos, worlds
+from maquette.cli import models, posttrain, research, robots, solving, videos, worlds
 from maquette.cli.arguments import (
     Chat,
     Criticise,
@@ -38,6 +38,7 @@ from maquette.cli.arguments import (
 )
 from maquette.cli.options import RECORDS
 from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli.robot_arguments import Collect, Evaluate
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
@@ -81,6 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     others |= {TrainSft: posttrain.sft, TrainGrpo: posttrain.grpo, Show: posttrain.show, Solve: solving.solve}
     others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
     others |= {Generate: videos.generate}
+    others |= {Collect: robots.collect, Evaluate: robots.evaluate}
     return others[type(command)](command)
 
 
@@ -282,6 +284,10 @@ def _train(command: Train) -> int:
         return videos.train(command)
     if command.clips:
         raise UserError(f"--clips goes with {' or '.join(videos.RECIPES)}; {command.recipe} learns from --text.")
+    if command.recipe in robots.POLICIES:
+        return robots.train(command)
+    if policy := [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]:
+        raise UserError(f"--{policy[0]} is for policies, and {command.recipe} is none; leave it out.")
     allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare

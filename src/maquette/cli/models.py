@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
+from maquette.cli import robots
 from maquette.cli.arguments import Chat, Inspect, Serve, Train
 from maquette.core.devices import pick_device, prepare_process
+from maquette.core.errors import UserError
 
 if TYPE_CHECKING:
     from maquette.language.interface import LanguageModel, Message, Sampling
@@ -55,6 +57,10 @@ def serve(command: Serve) -> int:
 def inspect(command: Inspect) -> int:
     """Print what a folder holds; 1 if something is wrong with it."""
     prepare_process()
+    if robots.is_dataset(command.directory):
+        return robots.inspect(command)
+    if command.sheet:
+        raise UserError(f"--sheet draws datasets, and {command.directory} is none; leave it out.")
     from maquette.language.inspection import inspect_folder
 
     found = inspect_folder(command.directory, rows=command.rows, context=command.context)
