@@ -18,27 +18,13 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
 from maquette.cli import models, posttrain, research, robots, solving, videos, worlds
-from maquette.cli.arguments import (
-    Chat,
-    Criticise,
-    Generate,
-    Improve,
-    Inspect,
-    List,
-    New,
-    Plan,
-    PlanStudy,
-    Report,
-    Run,
-    Serve,
-    Tour,
-    Train,
-    World,
-    parse,
-)
-from maquette.cli.options import RECORDS
-from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
-from maquette.cli.robot_arguments import Collect, Evaluate
+from maquette.cli.arguments import parse
+from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli.arguments.robots import Collect, Evaluate
+from maquette.cli.arguments.scenes import Generate, World
+from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 

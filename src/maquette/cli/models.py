@@ -15,7 +15,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from maquette.cli import robots
-from maquette.cli.arguments import Chat, Inspect, Serve, Train
+from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
 from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
 

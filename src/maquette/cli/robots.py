@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from maquette.cli.robot_arguments import Collect, Evaluate
+from maquette.cli.arguments.robots import Collect, Evaluate
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 
 if TYPE_CHECKING:
-    from maquette.cli.arguments import Inspect, Train
+    from maquette.cli.arguments.models import Inspect, Train
 
 POLICIES = ("pi0", "diffusion-policy", "act")
 BLOCKS = " ▁▂▃▄▅▆▇█"

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from maquette.cli.options import RECORDS
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.posttraining import Solve
 from maquette.cli.posttrain import PUZZLES
-from maquette.cli.posttrain_arguments import Solve
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import write_json, write_text
