@@ -234,11 +234,11 @@ class Serve:
 
 @dataclass(frozen=True)
 class Inspect:
-    """A checkpoint folder, or a dataset."""
+    """A checkpoint folder, a policy or a dataset."""
 
     directory: Annotated[
         Positional[Path],
-        arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout, or a LeRobot dataset."),
+        arg(metavar="DIR", help="A checkpoint folder, a policy's folder, or a LeRobot dataset."),
     ]
     _: KW_ONLY
     rows: Annotated[int, arg(metavar="N")] = 64
@@ -326,7 +326,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     ),
     "inspect": (
         Inspect,
-        "What a checkpoint folder or a LeRobot dataset holds, in numbers; and what is wrong with it.",
+        "What a checkpoint folder, a policy or a LeRobot dataset holds; and what is wrong with it.",
         "maquette inspect runs/collect/push-to --sheet push-to.png",
     ),
     "serve": (

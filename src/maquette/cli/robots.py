@@ -55,6 +55,28 @@ def is_dataset(directory: Path) -> bool:
     return (directory / "meta" / "info.json").exists()
 
 
+def is_policy(directory: Path) -> bool:
+    """Whether a folder says that it is a policy."""
+    return (directory / "policy.json").exists()
+
+
+def inspect_policy(command: "Inspect") -> int:
+    """Print what a policy's numbers mean; a folder that is damaged is refused."""
+    from maquette.robotics.deployment import load
+    from maquette.robotics.policies.making import parameters_of
+
+    deployed = load(command.directory)
+    facts = asdict(deployed.card) | {"parameters": parameters_of(deployed.policy)}
+    if command.json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    table = Table(box=None, show_header=False)
+    for name, value in (facts.pop("shape") | facts).items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    Console().print(table)
+    return 0
+
+
 def inspect(command: "Inspect") -> int:
     """Print what a dataset holds; 1 if something is wrong with it."""
     from maquette.core.media import write_png
