@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
@@ -66,7 +66,7 @@ def inspect_policy(command: "Inspect") -> int:
     from maquette.robotics.policies.making import parameters_of
 
     deployed = load(command.directory)
-    facts = asdict(deployed.card) | {"parameters": parameters_of(deployed.policy)}
+    facts: dict[str, Any] = asdict(deployed.card) | {"parameters": parameters_of(deployed.policy)}
     if command.json:
         print(json.dumps(facts, indent=1, ensure_ascii=False))
         return 0
