@@ -42,6 +42,9 @@ def test_from_experts_to_a_policy(maquette, tmp_path):
     assert code == 0
     assert said.endswith("policy: policy\n")
     assert json.loads((tmp_path / "policy/policy.json").read_text())["robot"] == "gripper"
+    code, said = maquette("inspect policy --json")
+    assert json.loads(said)["action_names"] == ["x", "y", "grip"]
+    assert "velocities" in maquette("inspect policy")[1]
     code, said = maquette("evaluate policy --episodes 2 --task reach")
     assert code == 0
     assert "n = 2, too few to judge by; 200 do" in said

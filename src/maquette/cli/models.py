@@ -59,6 +59,8 @@ def inspect(command: Inspect) -> int:
     prepare_process()
     if robots.is_dataset(command.directory):
         return robots.inspect(command)
+    if robots.is_policy(command.directory) and not command.sheet:
+        return robots.inspect_policy(command)
     if command.sheet:
         raise UserError(f"--sheet draws datasets, and {command.directory} is none; leave it out.")
     from maquette.language.inspection import inspect_folder

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
@@ -53,6 +53,28 @@ def collect(command: Collect) -> int:
 def is_dataset(directory: Path) -> bool:
     """Whether a folder says that it is a LeRobot dataset."""
     return (directory / "meta" / "info.json").exists()
+
+
+def is_policy(directory: Path) -> bool:
+    """Whether a folder says that it is a policy."""
+    return (directory / "policy.json").exists()
+
+
+def inspect_policy(command: "Inspect") -> int:
+    """Print what a policy's numbers mean; a folder that is damaged is refused."""
+    from maquette.robotics.deployment import load
+    from maquette.robotics.policies.making import parameters_of
+
+    deployed = load(command.directory)
+    facts: dict[str, Any] = asdict(deployed.card) | {"parameters": parameters_of(deployed.policy)}
+    if command.json:
+        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        return 0
+    table = Table(box=None, show_header=False)
+    for name, value in (facts.pop("shape") | facts).items():
+        table.add_row(name.replace("_", " "), f"{value:,}" if isinstance(value, int) else str(value))
+    Console().print(table)
+    return 0
 
 
 def inspect(command: "Inspect") -> int:

@@ -77,7 +77,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     ),
     "inspect": (
         Inspect,
-        "What a checkpoint folder or a LeRobot dataset holds, in numbers; and what is wrong with it.",
+        "What a checkpoint folder, a policy or a LeRobot dataset holds; and what is wrong with it.",
         "maquette inspect runs/collect/push-to --sheet push-to.png",
     ),
     "serve": (
