@@ -24,12 +24,13 @@ from maquette.lab.study import Paper, Plan, Run, Study
 from maquette.language import checkpoints, tokenizers
 from maquette.language.interface import Sampling
 from maquette.language.llama import Llama, LlamaConfig
+from maquette.language.posttrain.distill import teacher_replies
 from maquette.language.posttrain.evaluation import sampled
 from maquette.language.posttrain.examples import Row, examples_of
 from maquette.language.posttrain.experience import Reward
 from maquette.language.posttrain.grpo import grpo
 from maquette.language.posttrain.policy import Policy, byte_policy
-from maquette.language.posttrain.rejection import RejectionConfig, accepted
+from maquette.language.posttrain.rejection import RejectionConfig
 from maquette.language.posttrain.sft import SftConfig, sft
 from maquette.language.posttrain.switches import GrpoConfig, preset
 from maquette.language.reasoning.estimators import maj_at_k, pass_at_k
@@ -156,7 +157,7 @@ def _examples(config: Arm, train: list[Puzzle], seed: int, run: Run) -> list[dic
         return [{"prompt": one.prompt, "completion": misremembered(one, 1.0, seed)} for one in train[: config.cold]]
     teacher = byte_policy(checkpoints.load(run.artifact("teacher")), MARKS)
     settings = RejectionConfig(samples=2, keep=2, least=config.least, max_tokens=config.max_tokens, seed=seed)
-    rows = accepted(teacher, [one.row() for one in train], grading.reward, settings)
+    rows = teacher_replies(teacher, [one.row() for one in train], settings, grading.reward)
     if config.start == "distilled, shuffled":  # every reply to another's prompt
         rows = [
             {**one, "completion": other["completion"]} for one, other in zip(rows, rows[7:] + rows[:7], strict=True)
