@@ -80,8 +80,8 @@ RECIPES = {
         ),
         rows=8,
         train=TrainConfig(
-            steps=2150,
-            optimizer=OptimizerConfig(kind="muon", lr=5e-3),
+            steps=4000,
+            optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
             save_every=200,
             evaluate_every=400,
             schedule=Schedule(warmup=50, cooldown=0.3),
