@@ -64,7 +64,7 @@ def state_of(seed: int) -> Scene | Clip:
     """A clip of the side view, one of its frames, or a table top."""
     if seed % 2:
         task, robot = TASKS[seed // 2 % len(TASKS)], EMBODIMENTS[seed // 16 % len(EMBODIMENTS)]
-        return assignment(task, robot, seed, Layout(distractors=seed // 4 % 4, combinations="any")).scene
+        return assignment(task, robot, seed, Layout(distractors=seed // 4 % 3, combinations="any")).scene
     clip = random_clip(seed, Knobs(objects=seed // 2 % 4))
     return clip if seed % 4 else clip.scene(seed % len(clip))
 
