@@ -23,6 +23,8 @@ WITHIN = 22.0
 """How far, of 255, a pixel may be from a paint to count as it."""
 OUTLIER = 30.0
 """How far, of 255, a pixel may be from what is drawn about it; else something stands before the scenery."""
+DRY = 0.1
+"""Share of a row's pixels that may be sky where there is water."""
 ROUNDS = 3
 STILL = 0.3
 """Share of a row's or a column's pixels that make it one of the ground, the water or a screen."""
@@ -99,7 +101,7 @@ def _first_look(
     earth = SOIL_ if bottom[SOIL_] >= bottom[ICE_] else ICE_
     if bottom[earth] < STILL * size:
         raise Unexplained("the lowest row of pixels is no ground")
-    wet = (kind == WATER_).mean(1) > STILL
+    wet = ((kind == WATER_).mean(1) > STILL) & ((kind == SKY_).mean(1) < DRY)
     heights = _heights(median, kind, earth, WATER_ if wet.any() else SKY_)
     if not np.isfinite(heights).any():
         raise Unexplained("no surface of the ground is to be seen")

@@ -30,6 +30,8 @@ class Draft:
     openings: Float[np.ndarray, " frames"] | None = None
     machine: Machine | None = None
     tracks: tuple[int, ...] = ()
+    bob: int | None = None
+    """The track that hangs on the pendulum."""
     layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
     why_not: str | None = None
 
@@ -122,10 +124,10 @@ def hang_rods(
     for i, draft in enumerate(drafts):
         if draft.tracks and any(isinstance(part, Pendulum) for part in draft.scenery):
             swings = [float(np.nanvar(tracks[n].centre, axis=0).sum()) for n in draft.tracks]
-            bob = int(np.argmax(swings))
+            draft.bob = draft.tracks[int(np.argmax(swings))]
             rows = slice(i * length, (i + 1) * length)
-            where = np.column_stack([tracks[draft.tracks[bob]].centre, np.zeros(length)])
-            draft.scenery, behind[rows] = _hung(draft.scenery, seen[rows], owner[rows] < 0, expectation(where), bob)
+            where = np.column_stack([tracks[draft.bob].centre, np.zeros(length)])
+            draft.scenery, behind[rows] = _hung(draft.scenery, seen[rows], owner[rows] < 0, expectation(where))
 
 
 def _hung(
@@ -133,7 +135,6 @@ def _hung(
     seen: Float32[Tensor, "frames pixels 3"],
     counts: Bool[np.ndarray, "frames pixels"],
     path: Float[np.ndarray, "frames 3"],
-    bob: int,
 ) -> tuple[tuple[Scenery, ...], Float32[Tensor, "frames pixels 3"]]:
     """Scenery with its pivot in place, and the picture of it with the rod."""
     length, size = len(seen), round(seen.shape[1] ** 0.5)
@@ -152,4 +153,4 @@ def _hung(
     weight = torch.from_numpy(counts[:, :, None].repeat(3, 2).reshape(1, -1)).float()
     found, _ = fit(draw, np.array([pivot.pivot]), seen.reshape(1, -1), weight, step=np.full(2, 0.15 / size), rounds=4)
     x, y = found[0].tolist()
-    return (*others, Pendulum(pivot=(x, y), bob=bob)), draw(found).view(length, size * size, 3)
+    return (*others, Pendulum(pivot=(x, y))), draw(found).view(length, size * size, 3)

@@ -18,7 +18,7 @@ from maquette.worlds.scene.parsing.palette import NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, follow
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.sightings import Track
-from maquette.worlds.scene.state import Thing
+from maquette.worlds.scene.state import Pendulum, Thing
 
 AT_ONCE = 16
 """Clips read together."""
@@ -128,6 +128,12 @@ def _reading(
 ) -> Reading:
     if draft.why_not is not None:
         return Reading(rejected=draft.why_not)
+    scenery = draft.scenery
+    if any(isinstance(part, Pendulum) for part in scenery):
+        if draft.bob not in draft.tracks:
+            return Reading(rejected="a pendulum has no bob that is known")
+        number = draft.tracks.index(draft.bob)
+        scenery = tuple(replace(part, bob=number) if isinstance(part, Pendulum) else part for part in scenery)
     paths = [all_paths[i] for i in draft.tracks]
     position = np.array([path[:, :2] for path in paths]).reshape(-1, length, 2).transpose(1, 0, 2)
     angle = np.array([path[:, 2] for path in paths]).reshape(-1, length).T
@@ -138,7 +144,7 @@ def _reading(
         angle=angle,
         velocity=velocities(position, fps),
         fps=fps,
-        scenery=draft.scenery,
+        scenery=scenery,
         robots=draft.machine.robots() if draft.machine else (),
         openings=np.zeros(0) if draft.openings is None else draft.openings,
         layers=draft.layers,
