@@ -74,11 +74,11 @@ class Serve:
 
 @dataclass(frozen=True)
 class Inspect:
-    """A checkpoint folder, or a dataset."""
+    """A checkpoint folder, a policy or a dataset."""
 
     directory: Annotated[
         Positional[Path],
-        arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout, or a LeRobot dataset."),
+        arg(metavar="DIR", help="A checkpoint folder, a policy's folder, or a LeRobot dataset."),
     ]
     _: KW_ONLY
     rows: Annotated[int, arg(metavar="N")] = 64
