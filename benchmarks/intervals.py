@@ -46,9 +46,14 @@ def lognormal(sigma: float) -> Draw:
     return lambda rng, shape: rng.lognormal(0, sigma, shape) - math.exp(sigma**2 / 2)
 
 
-def proportion(p: float) -> Draw:
-    """An accuracy on 100 items of its own."""
-    return lambda rng, shape: rng.binomial(100, p, shape) / 100 - p
+def proportion(p: float, items: int = 100) -> Draw:
+    """An accuracy on items of its own."""
+    return lambda rng, shape: rng.binomial(items, p, shape) / items - p
+
+
+def success(p: float) -> Draw:
+    """What a seed either does or does not."""
+    return proportion(p, items=1)
 
 
 def beta(a: float, b: float) -> Draw:
@@ -83,6 +88,9 @@ MEASURES = {
     "lognormal, σ 0.25": Measure(kind="skewed", draw=lognormal(0.25)),
     "lognormal, σ 0.5": Measure(kind="skewed", draw=lognormal(0.5)),
     "lognormal, σ 1": Measure(kind="skewed", draw=lognormal(1)),
+    **{f"success, {p:g}": Measure(kind="discrete", draw=success(p)) for p in (0.8, 0.9, 0.95)},
+    "accuracy 0.98 on 20 items": Measure(kind="discrete", draw=proportion(0.98, items=20)),
+    "accuracy 0.9 on 10 items": Measure(kind="discrete", draw=proportion(0.9, items=10)),
 }
 
 
@@ -221,6 +229,7 @@ def measured(measure: Measure) -> dict[str, Any]:
             for claims in CLAIMS
             for name in METHODS
         ],
+        "without_spread": decided([bounds[n, level_at(n, 1), CHOSEN] for n in LOOKS], spread=False),
         "power": {
             side: decided([bounds[n, level_at(n, 1), CHOSEN] + shift for n in LOOKS])[side]
             for side, shift in (("above", effect), ("below", -effect))
@@ -250,11 +259,15 @@ def against(low: np.ndarray, high: np.ndarray, t_low: np.ndarray, t_high: np.nda
     return round(ratio, 4) if math.isfinite(ratio) else None
 
 
-def decided(bounds: list[np.ndarray]) -> dict[str, float]:
-    """How often the first look whose interval leaves out 0 lies above it, and how often below."""
+def decided(bounds: list[np.ndarray], *, spread: bool = True) -> dict[str, float]:
+    """How often the first look whose interval leaves out 0 lies above it, and how often below.
+
+    An interval of no width decides nothing, unless decisions may do without `spread`.
+    """
     undecided, found = np.ones(bounds[0].shape[1], dtype=bool), {"above": 0.0, "below": 0.0}
     for low, high in bounds:
-        above, below = undecided & (low > ROUNDING), undecided & (high < -ROUNDING)
+        open_ = undecided & ((high - low > ROUNDING) | (not spread))
+        above, below = open_ & (low > ROUNDING), open_ & (high < -ROUNDING)
         found["above"] += above.mean()
         found["below"] += below.mean()
         undecided &= ~(above | below)
@@ -267,7 +280,7 @@ def rate(these: np.ndarray) -> float:
 
 
 def tables(record: dict[str, Any]) -> str:
-    """Two Markdown tables: the methods on three measures; the chosen one on all."""
+    """Markdown tables: the methods on three measures; the chosen one on all; on discrete ones, what spread is for."""
     three = [record["measures"][name]["intervals"] for name in ("normal", "proportion 0.9", "lognormal, σ 0.5")]
     lines = [row("method", *(f"n = {n}" for n in SIZES)), "|---|" + "---|" * len(SIZES)]
     for method in METHODS:
@@ -285,6 +298,11 @@ def tables(record: dict[str, Any]) -> str:
         cells = [shares(*(claims * sides[side] for side in sides)) for claims, sides in wrong]
         skewness = f"{round(one['skewness'], 1) + 0.0:.1f}".replace("-", "−")
         lines.append(row(name, skewness, *map(shares, covers), *cells, shares(*one["power"].values())))
+    lines += ["", row("measure", "seeds that are all the same decide", "they decide nothing"), "|---|--:|--:|"]
+    for name, one in record["measures"].items():
+        if one["kind"] == "discrete":
+            wrong = pick(one["looks"], method=CHOSEN, claims=1)["wrong"]
+            lines.append(row(name, shares(*one["without_spread"].values()), shares(*wrong.values())))
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from maquette.core.records import Record, read_record
-from maquette.lab import campaign, worker
+from maquette.lab import keys, worker
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 
@@ -69,6 +69,6 @@ def bent(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # files are written anew within one tick of their clock
     monkeypatch.setattr(sys, "path", list(sys.path))  # to which a study's folder is added
     monkeypatch.setattr("os.fsync", lambda file: None)  # nobody pulls the plug
-    for place, name in ((worker, "versions"), (campaign, "commit")):  # slow to ask for, and the same throughout
+    for place, name in ((worker, "versions"), (keys, "commit")):  # slow to ask for, and the same throughout
         monkeypatch.setattr(place, name, functools.cache(getattr(place, name)))
     return Bent(tmp_path).write()

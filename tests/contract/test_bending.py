@@ -371,6 +371,7 @@ def test_a_pilot_runs_on_seeds_of_its_own_and_says_what_to_plan(bent):
     assert 0.001 < one.spread < 0.05
     assert one.seeds == pilot.seeds == 5
     plan = eval(pilot.as_plan(), {"Plan": Plan})  # what is to be pasted
+    assert plan.first_seed == bent.load().plan.first_seed == 3
     assert (plan.seeds, plan.flops) == (5, pytest.approx(5 * 4 * 100 + 1000, rel=0.05))
     assert plan.spread == {"height": pytest.approx(one.spread, rel=0.1)}
     assert 0 < plan.detects < one.beyond
@@ -378,11 +379,17 @@ def test_a_pilot_runs_on_seeds_of_its_own_and_says_what_to_plan(bent):
     assert bent.ran == 0
 
 
+def test_nothing_is_planned_from_seeds_that_all_gave_the_same(bent):
+    bent.write(("normal(0, config.noise)", "normal(0, 0)"))
+    with pytest.raises(UserError, match=r"'Nearer the .*' has the same effect, 0.21, in all 3 seeds, .*uses the seed"):
+        bent.do(run_pilot, seeds=3)
+
+
 @pytest.mark.parametrize(
     ("effects", "region", "beyond", "seeds"),
     [
         ([0.4, 0.41, 0.42], (0.1, math.inf), 0.31, 5),
-        ([0.4, 0.4, 0.4], (0.1, math.inf), 0.3, 5),
+        ([0.4, 0.4, 0.4], (0.1, math.inf), 0.3, None),
         ([0.04, 0.05, 0.06], (0.1, math.inf), -0.05, None),
         ([0.0, 0.2, 0.4], (0.1, math.inf), 0.1, None),
         ([-0.01, 0.0, 0.01], (-0.1, 0.1), 0.1, 5),

@@ -31,12 +31,11 @@ def verdicts_of(own, regions, controls=None, checks=None, seeds=SEEDS, correct=T
     found, going = np.full(own.shape[:2], U), np.ones(len(own), dtype=bool)
     for n in looks:
         seen = summed(own[..., :n])
+        others = [None if one is None else borrowed(summed(one[..., :n]), seen) for one in (controls, checks)]
         level = holm(n, *seen, bounds, alpha_at(n, looks)) if correct else np.full(own.shape[:2], ALPHA)
         verdict = decide(n, *seen, bounds, level)
-        as_control = (
-            np.full_like(verdict, F) if controls is None else decide(n, *summed(controls[..., :n]), bounds, level)
-        )
-        as_check = np.full_like(verdict, R) if checks is None else decide(n, *summed(checks[..., :n]), bounds, level)
+        as_control = np.full_like(verdict, F) if others[0] is None else decide(n, *others[0], bounds, level)
+        as_check = np.full_like(verdict, R) if others[1] is None else decide(n, *others[1], bounds, level)
         open_ = ((as_control == U) | (as_check == U)) & (verdict == R)
         verdict = np.where((as_control == R) | (as_check == F), X, np.where(open_, U, verdict))
         found[going] = verdict[going]
@@ -45,11 +44,17 @@ def verdicts_of(own, regions, controls=None, checks=None, seeds=SEEDS, correct=T
 
 
 def summed(values):
-    """Mean over the last axis, and its standard error."""
+    """Mean over the last axis, and its standard error, without what rounding leaves of none."""
     n = values.shape[-1]
     mean = values @ np.full(n, 1 / n)
     squares = np.einsum("...s,...s->...", values, values) / n
-    return mean, np.sqrt(np.maximum(squares - mean**2, 0) / (n - 1))
+    variance = squares - mean**2
+    return mean, np.sqrt(np.where(variance > 1e-12 * squares, variance, 0) / (n - 1))
+
+
+def borrowed(seen, own):
+    """A control's or a check's mean and error; one that shows no spread has the claim's own."""
+    return seen[0], np.where(seen[1] > 0, seen[1], own[1])
 
 
 def holm(n, mean, error, bounds, alpha):
@@ -57,7 +62,7 @@ def holm(n, mean, error, bounds, alpha):
     low, high = bounds
     distance, claims = np.minimum(np.abs(mean - low), np.abs(mean - high)), mean.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = np.nan_to_num(2 * stdtr(n - 1, -distance / error), nan=1.0)
+        p = np.where(error > 0, 2 * stdtr(n - 1, -distance / error), 1.0)
     if claims == 1:
         return np.full_like(p, alpha)
     order = p.argsort(axis=1)
@@ -75,7 +80,7 @@ def decide(n, mean, error, bounds, level):
     few, which = np.unique(level, return_inverse=True)
     half = stdtrit(n - 1, 1 - few / 2)[which].reshape(level.shape) * error
     inside, outside = (mean - half > low) & (mean + half < high), (mean + half < low) | (mean - half > high)
-    return np.where(inside, R, np.where(outside, F, U))
+    return np.where(error == 0, U, np.where(inside, R, np.where(outside, F, U)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,6 +227,41 @@ def test_five_claims_that_have_nothing_in_common_are_rarely_wrong_about_any(beyo
     found = verdicts_of(truth[:, None] + noise(kind, 6)[:, :5], [(0.0, math.inf)] * 5)
     assert share(found[:, truth <= 0], R) <= LIMIT
     assert share(found[:, truth >= 0], F) <= LIMIT
+
+
+SAME = {
+    "success, 0.8": (1, 0.8),
+    "success, 0.9": (1, 0.9),
+    "success, 0.95": (1, 0.95),
+    "accuracy 0.98 on 20 items": (20, 0.98),
+    "accuracy 0.9 on 10 items": (10, 0.9),
+}
+"""What seeds often agree on, by its items and its share."""
+
+
+def counts(kind, claims=1, seed=0):
+    """[study, claim, seed]: shares of items."""
+    items, p = SAME[kind]
+    return np.random.default_rng(seed).binomial(items, p, (STUDIES, claims, SEEDS)) / items
+
+
+@pytest.mark.parametrize("kind", SAME)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_seeds_that_agree_by_chance_do_not_decide(kind, sign):
+    bound = sign * SAME[kind][1]
+    found = verdicts_of(sign * counts(kind), [(bound, math.inf)])
+    assert share(found, R) <= LIMIT
+    assert share(found, F) <= LIMIT
+
+
+@pytest.mark.parametrize("kind", SAME)
+@pytest.mark.parametrize("name", ["controls", "checks"])
+def test_a_control_whose_seeds_agree_by_chance_is_given_the_claims_own_spread(kind, name):
+    """The control truly passes, just so, or the check just fails; its seeds mostly agree that it is the other way."""
+    own, other, p = counts(kind), counts(kind, seed=1), SAME[kind][1]
+    one_side = {"controls": (own, 1 - other, 1 - p), "checks": (1 + own, other, p)}
+    own, other, bound = one_side[name]
+    assert share(verdicts_of(own, [(bound, math.inf)], **{name: other}), R) <= LIMIT
 
 
 def test_without_the_corrections_many_are_wrong():

@@ -23,6 +23,7 @@ from maquette.core.statistics import (
     planned_looks,
     power,
     seeds_needed,
+    spread,
     wilson_interval,
 )
 
@@ -55,9 +56,14 @@ def test_paired_interval_refuses(values, confidence):
         paired_interval(values, confidence)
 
 
-def test_no_spread_gives_an_interval_of_no_width():
+def test_no_spread_gives_an_interval_of_no_width_unless_one_is_given():
     for interval in (paired_interval([0.25] * 5, 0.99), bootstrap_interval([0.25] * 30, 0.99)):
         assert interval.low == interval.high == 0.25
+    assert spread([0.1] * 5) == spread([0.3, 0.1 + 0.2]) == 0.0  # up to rounding
+    assert spread([0.1, 0.2]) == pytest.approx(np.std([0.1, 0.2], ddof=1))
+    given = paired_interval([0.25] * 5, 0.95, unseen=2.0)
+    assert given.high - 0.25 == pytest.approx(2.776 * 2 / np.sqrt(5), abs=1e-3)
+    assert paired_interval(SAMPLE, 0.95, unseen=9.0) == paired_interval(SAMPLE, 0.95)
 
 
 def test_bootstrap_leans_towards_the_long_tail_and_is_the_same_again():
@@ -99,8 +105,8 @@ def test_p_value_is_where_the_interval_begins_to_decide(region):
     assert p == 0 or not decides(0.99 * p)
 
 
-def test_p_value_without_spread():
-    assert p_value([0.2] * 5, (0.1, math.inf)) == 0
+def test_without_spread_nothing_is_decided():
+    assert p_value([0.2] * 5, (0.1, math.inf)) == 1
     assert p_value([0.2] * 5, (0.2, math.inf)) == 1
 
 
@@ -173,7 +179,7 @@ def test_power_follows_scale_seeds_claims_and_margins():
     assert power(1.5, 1.0, 8, 5) < power(1.5, 1.0, 8, 2)
     assert power(1.5, 1.0, 8, 2, tie=True) < power(1.5, 1.0, 8, 2)
     assert power(-1.0, 1.0, 12, 1) < 0.01
-    assert (power(0.1, 0.0, 5, 1), power(0.0, 0.0, 5, 1), power(9.0, 1.0, 4, 1)) == (1, 0, 0)
+    assert (power(9.0, 0.0, 5, 1), power(9.0, 1.0, 4, 1)) == (0, 0)
 
 
 @pytest.mark.parametrize("tie", [False, True])

@@ -5,6 +5,8 @@ import pytest
 
 from maquette.core.errors import UserError
 from maquette.core.statistics import ALPHA, Interval, alpha_at
+from maquette.lab.caveats import beside
+from maquette.lab.evidence import Evidence
 from maquette.lab.study import Better, InRange, Paper, Plan, Scale, Scales, Study, Tie
 from maquette.lab.verdicts import Verdict, judge, judge_study, study_verdict, with_controls
 
@@ -170,7 +172,7 @@ def test_nothing_is_decided_below_the_first_look_or_between_looks():
     means = {"new": 1.0, "old": 0.0, "control": 0.0}
     assert verdict_of(BETTER, n=4, wobble=0, **means) is U
     study = make_study((BETTER,))
-    by_seed = {seed: {arm: {"m": mean} for arm, mean in means.items()} for seed in range(7)}
+    by_seed = seeds_of(7, **means)
     by_seed[6]["new"] = {"m": -100.0}  # beyond the look at 5: it must not count yet
     (judgement,) = judge_study(study, study.scales.laptop, by_seed)
     assert (judgement.verdict, judgement.test.n) == (R, 5)
@@ -213,6 +215,33 @@ def test_a_claim_that_is_left_out_counts_among_all():
     scale = Scale(seeds=5, arms=("new", "old", "control"), verdict=True)
     (found,) = judge_study(study, scale, seeds_of(5, new=1.0, old=0.0, control=0.0))
     assert 1 - found.test.interval.confidence == pytest.approx(ALPHA / 2)
+
+
+@pytest.mark.parametrize("claim", [BETTER, LOWER, TIE, RANGE])
+@pytest.mark.parametrize("new", [-1.0, 0.0, 1.0])
+def test_seeds_that_all_gave_the_same_decide_nothing(claim, new):
+    assert verdict_of(claim, wobble=0, new=new, old=0.0, control=5.0) in (U, X)
+    study = make_study((claim,))
+    by_seed = seeds_of(5, wobble=0, new=new, old=0.0, control=-0.3)
+    (found,) = judge_study(study, study.scales.laptop, by_seed)
+    assert found.test.verdict is U
+    evidence = Evidence(study=study, scale_name="laptop", scale=study.scales.laptop, records={}, predictions={})
+    evidence.__dict__["by_seed"] = by_seed  # in place of records
+    assert "same effect in all 5 seeds" in beside(evidence)[0]
+
+
+def test_a_control_that_never_succeeds_is_judged_by_the_spread_of_its_claim():
+    by_seed = seeds_of(5, new=1.0, old=0.0, control=0.0)
+    for trials in by_seed.values():
+        trials["control"] = dict(trials["old"])  # the effect of it is 0 in every seed
+    study = make_study((BETTER,))
+    (found,) = judge_study(study, study.scales.laptop, by_seed)
+    own, control = found.test.interval, found.controls[0].interval
+    assert control.high - control.low == pytest.approx(own.high - own.low)
+    assert found.verdict is R
+    near = dataclasses.replace(BETTER, by=0.9 * (own.high - own.mean))
+    (found,) = judge_study(make_study((near,)), study.scales.laptop, by_seed)
+    assert (found.controls[0].verdict, found.verdict) == (U, U)
 
 
 def test_unknown_measure_and_arm_are_named():

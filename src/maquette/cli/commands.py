@@ -121,6 +121,7 @@ def _list(command: List) -> int:
 def _run(command: Run) -> int:
     reference, records, jobs = _reference(command.name), command.records, _jobs(command.jobs)
     prepare_process()  # before anything imports torch, because it may start the process anew
+    from maquette.lab.caveats import caveats
     from maquette.lab.runner import run_study
     from maquette.lab.terminal import Display, verdict_table
 
@@ -135,6 +136,8 @@ def _run(command: Run) -> int:
         many = f"n = {len(evidence.by_seed)}, {len(evidence.records)} trials, {outcome.ran} of them run now"
         elsewhere = "" if records in RECORDS else f" --records {records}"
         print(f"{evidence.study.name} at {evidence.scale_name} scale: {evidence.verdict} ({many})")
+        for sentence in caveats(evidence):
+            print(sentence)
         print(f"its report: maquette report {command.name} --scale {command.scale}{elsewhere}")
     return _tell_failures(outcome)
 

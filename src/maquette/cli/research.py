@@ -60,7 +60,8 @@ def plan_study(command: PlanStudy, reference: str, jobs: int) -> int:
     pilot = run_pilot(reference, display, seeds=command.seeds, records=command.records, jobs=jobs)
     table = Table("claim", "effect", "spread", "inside by", "seeds for 80 %", box=None)
     for one in pilot.claims:
-        needed = str(one.seeds) if one.seeds else "more than 12" if one.beyond > 0 else "never"
+        many = "more than 12" if one.spread else "no spread"
+        needed = str(one.seeds) if one.seeds else many if one.beyond > 0 else "never"
         table.add_row(one.claim.text, number(one.effect), number(one.spread), number(one.beyond), needed)
     Console().print(table)
     each = pilot.cost.wall_seconds / pilot.n

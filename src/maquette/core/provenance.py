@@ -50,12 +50,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "maquette": importlib.metadata.version("maquette"), **loaded}
 
 
-def commit(folder: Path = PACKAGE) -> str:
-    """The git commit that `folder` is at, with `+dirty` when files in it differ; `unknown` outside a repository."""
+def commit(place: Path = PACKAGE) -> str:
+    """The git commit that a folder or a file is at, with `+dirty` where it differs; `unknown` outside a repository."""
     try:
+        folder, name = (place, ".") if place.is_dir() else (place.parent, place.name)
         run = {"cwd": folder, "capture_output": True, "text": True, "timeout": 20, "check": True}
         head = subprocess.run(["git", "rev-parse", "HEAD"], **run).stdout.strip()
-        dirty = subprocess.run(["git", "status", "--porcelain", "--", "."], **run).stdout.strip()
+        dirty = subprocess.run(["git", "status", "--porcelain", "--", name], **run).stdout.strip()
         return head + ("+dirty" if dirty else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"

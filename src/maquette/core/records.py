@@ -84,7 +84,9 @@ class Prediction:
 class Trace:
     """What a study's trials measured at smoke scale when its records were made; `key` as in `Record`, of all of them.
 
-    While today's code gives the same trace, it is held to give the same records.
+    While today's code gives the same trace, it is held to give the same records. `registered` is what would count as an
+    answer before any of them ran, by claim and field; None in a trace that was taken before traces held it, or beside
+    records that were there already.
     """
 
     study: str
@@ -94,6 +96,7 @@ class Trace:
     machine: dict[str, Any]
     versions: dict[str, str]
     commit: str
+    registered: dict[str, dict[str, str]] | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
@@ -124,7 +127,7 @@ def read_record(path: Path, kind: type[R]) -> R:
         raise UserError(
             f"{path} is not a whole {kind.__name__.lower()}; delete it and run again to remake it."
         ) from error
-    if fingerprint(dataclasses.asdict(record)) != checksum:
+    if fingerprint(values) != checksum:  # of what was written: a field that came later is not in it
         raise UserError(f"{path} was changed after it was written; delete it and run again to remake it.")
     return record
 

@@ -12,12 +12,11 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
-from maquette.core.provenance import commit
 from maquette.core.records import Cost, Prediction, Record, now, write_record
 from maquette.lab.artifacts import artifact_record
 from maquette.lab.evidence import Evidence, plain, settings
 from maquette.lab.figures import write_picture
-from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
+from maquette.lab.keys import artifact_keys, code_of, commit_of, prediction_key, trial_key
 from maquette.lab.pool import InProcess, Pool, Workers
 from maquette.lab.run import SPENT
 from maquette.lab.scales import Scale
@@ -109,7 +108,7 @@ class Campaign:
         self.settings = settings(self.study, self.scale)
         self.store = Store(directory=self.places.directory, study=self.study.name, shared=self.places.shared)
         self.code = code_of(self.study)
-        self.commit = commit()
+        self.commit = commit_of(self.study)
         self.artifact_keys = artifact_keys(self.study, self.scale)
         needed = {name for arm in self.configs for name in self.study.artifacts_of(arm)}
         self.artifact_configs = {

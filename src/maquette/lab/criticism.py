@@ -99,7 +99,7 @@ def criticise(
         for number, (text, bend) in enumerate(bends, 1):
             scale = critique.scale(study.scales.laptop, tuple(study.arms), bend)
             campaign = Campaign(study, BASE, scale, places, pool, display)
-            campaign.run(range(study.plan.first_seed, study.plan.first_seed + critique.seeds))
+            campaign.run(_seeds(study, critique))
             failures += campaign.failures
             display.say(f"{number} of {len(bends)}: {text}, {campaign.ran} trials run")
     found = read_criticism(study, directory, axes)
@@ -157,11 +157,15 @@ def _evidence(
 ) -> Evidence | None:
     """The whole seeds of one point, or None; adds the cost of each trial once, by its key."""
     scale = critique.scale(study.scales.laptop, tuple(study.arms), bend)
-    found = find_evidence(study, BASE, scale, directory / "critique", shared=True)
+    found = find_evidence(study, BASE, scale, directory / "critique", seeds=_seeds(study, critique), shared=True)
     if found is None or len(found.by_seed) < 2:
         return None
     cost.update(found.costs)
     return found
+
+
+def _seeds(study: Study, critique: Critique) -> range:
+    return range(study.plan.first_seed, study.plan.first_seed + critique.seeds)
 
 
 def _standing(study: Study, unbent: Evidence, axis: Axis) -> Value:

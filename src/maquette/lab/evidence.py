@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
-from maquette.core.records import Cost, Prediction, Record
+from maquette.core.records import Cost, Prediction, Record, Trace, read_record
 from maquette.lab.claims import BySeed, Trials
+from maquette.lab.registration import changes, registration
 from maquette.lab.store import Store
 from maquette.lab.study import PREDICTION, Scale, Study
 from maquette.lab.verdicts import Judgement, Verdict, judge_study, study_verdict
@@ -19,7 +20,11 @@ from maquette.lab.verdicts import Judgement, Verdict, judge_study, study_verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Records by arm and seed, predictions by seed, and the artifacts that the trials stood on."""
+    """Records by arm and seed, predictions by seed, and the artifacts that the trials stood on.
+
+    `trace` is the one taken before a deciding scale's trials ran; `beside` are seeds of which there are records too,
+    which do not judge the study.
+    """
 
     study: Study
     scale_name: str
@@ -27,6 +32,8 @@ class Evidence:
     records: Mapping[tuple[str, int], Record]
     predictions: Mapping[int, Prediction]
     artifacts: Mapping[str, Record] = field(default_factory=dict)
+    trace: Trace | None = None
+    beside: tuple[int, ...] = ()
 
     def trials(self, seed: int) -> Trials:
         """What one seed's finished trials measured, and what was foretold."""
@@ -45,6 +52,13 @@ class Evidence:
     def judgements(self) -> list[Judgement]:
         """Every claim's verdict."""
         return judge_study(self.study, self.scale, self.by_seed)
+
+    @functools.cached_property
+    def changes(self) -> list[str] | None:
+        """What counts as an answer today and did not before the trials ran; None where their records do not tell."""
+        measured = self.trace.measures if self.trace else {}
+        derived = with_derived(self.study, measured) if measured else {}
+        return changes(self.trace, registration(self.study, measured, derived))
 
     @property
     def verdict(self) -> Verdict:
@@ -69,6 +83,7 @@ class Evidence:
             "verdict": self.verdict,
             "seeds": len(self.by_seed),
             "claims": [judgement.as_json() for judgement in self.judgements],
+            "changed_since": self.changes if self.scale.verdict else None,
             "cost": dataclasses.asdict(self.cost),
         }
 
@@ -107,16 +122,19 @@ def settings(study: Study, scale: Scale) -> dict[str, dict[str, Any]]:
 
 
 def read_evidence(study: Study, scale_name: str, directory: Path) -> Evidence:
-    """All records of a study in `directory` (<records>/<study>/<scale>).
+    """The records in `directory` (<records>/<study>/<scale>) of the seeds that a run would judge.
 
     Raises:
         UserError: there are none, or one was damaged.
     """
-    found = find_evidence(study, scale_name, study.scale(scale_name), directory)
+    scale, path = study.scale(scale_name), directory / "trace.json"
+    judging = study.judging(scale)
+    found = find_evidence(study, scale_name, scale, directory, seeds=judging)
     if found is None:
+        which = f" with seeds {judging.start} to {judging.stop - 1}" if judging else ""
         command = f"maquette run {study.name} --scale {scale_name}"
-        raise UserError(f"{directory} holds no records of {study.name!r}; make some first: {command}")
-    return found
+        raise UserError(f"{directory} holds no records of {study.name!r}{which}; make some first: {command}")
+    return dataclasses.replace(found, trace=read_record(path, Trace) if scale.verdict and path.exists() else None)
 
 
 def cost_beside(study: Study, directory: Path, costs: Mapping[tuple[str, str], Cost]) -> Cost:
@@ -126,24 +144,30 @@ def cost_beside(study: Study, directory: Path, costs: Mapping[tuple[str, str], C
 
 
 def find_evidence(
-    study: Study, scale_name: str, scale: Scale, directory: Path, *, shared: bool = False
+    study: Study,
+    scale_name: str,
+    scale: Scale,
+    directory: Path,
+    *,
+    seeds: range | None = None,
+    shared: bool = False,
 ) -> Evidence | None:
-    """What `directory` holds of a scale, which may be a bend of the named one; None where that is nothing.
+    """What `directory` holds of a scale, which may be a bend of the named one, and of these seeds; None for nothing.
 
     Raises:
         UserError: a record was damaged.
     """
     store = Store(directory=directory, study=study.name, shared=shared)
     known = settings(study, scale)
+    there = [(arm, seed) for arm, setting in known.items() for seed in store.seeds(arm, setting)]
     records = {
         (arm, seed): record
-        for arm, setting in known.items()
-        for seed in store.seeds(arm, setting)
-        if (record := store.trial(arm, seed, setting))
+        for arm, seed in there
+        if (seeds is None or seed in seeds) and (record := store.trial(arm, seed, known[arm]))
     }
     if not records:
         return None
-    seeds = {seed for _, seed in records}
+    found_seeds = {seed for _, seed in records}
     stands_on = {name for arm in known for name in study.artifacts_of(arm)}
     made = {name: store.artifact(name, plain(study.artifact_config(name, scale.changes))) for name in stands_on}
     return Evidence(
@@ -151,6 +175,7 @@ def find_evidence(
         scale_name=scale_name,
         scale=scale,
         records=records,
-        predictions={seed: found for seed in seeds if (found := store.prediction(seed, known))},
+        predictions={seed: found for seed in found_seeds if (found := store.prediction(seed, known))},
         artifacts={name: record for name, record in made.items() if record},
+        beside=tuple(sorted({seed for _, seed in there} - found_seeds)) if seeds is not None else (),
     )

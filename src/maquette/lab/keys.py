@@ -1,10 +1,12 @@
 """Keys: fingerprints of all that a result depends on, so that it is made again when that changes, and only then."""
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from maquette.core.files import fingerprint
-from maquette.core.provenance import source_hash
+from maquette.core.provenance import PACKAGE, commit, source_hash
 from maquette.lab.artifacts import artifact_key
 from maquette.lab.evidence import plain
 from maquette.lab.scales import Scale
@@ -14,6 +16,14 @@ from maquette.lab.study import Study
 def code_of(study: Study) -> str:
     """The hash of all code that the study's trials run."""
     return source_hash(study.trial, *{type(config) for arm, config in study.arms.items() if arm not in study.again})
+
+
+def commit_of(study: Study) -> str:
+    """The commit that Maquette is at, and that of the study's own file where it is somebody else's."""
+    file = Path(inspect.getsourcefile(study.trial) or "").resolve()
+    if file.is_relative_to(PACKAGE):
+        return commit()
+    return f"{commit()}, {file.name} at {commit(file)}"
 
 
 def artifact_keys(study: Study, scale: Scale) -> dict[str, str]:

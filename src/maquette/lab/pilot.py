@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maquette.core.errors import UserError
 from maquette.core.records import Cost
-from maquette.core.statistics import detectable, seeds_needed
+from maquette.core.statistics import detectable, seeds_needed, spread
 from maquette.lab.campaign import SCRATCH, Campaign, places_for, refuse, workshop
 from maquette.lab.claims import Claim
 from maquette.lab.study import Study, load_study
@@ -52,7 +52,7 @@ class Pilot:
         """The `Plan(...)` to paste into the study; its text is for the author to complete."""
         primary, share = self.claims[0], self.seeds / self.n
         spread = ", ".join(f'"{measure}": {value:.2g}' for measure, value in self._spread().items())
-        tie = _two_sided(primary.claim)
+        tie = two_sided(primary.claim)
         found = detectable(primary.spread, self.seeds, len(self.claims), power=POWER, tie=tie)
         seen = "; ".join(f"{one.claim.measure} of {one.claim.arm}: {one.effect:.3g}" for one in self.claims)
         return (
@@ -65,7 +65,8 @@ class Pilot:
             f"    flops={share * self.cost.flops + self.once.flops:.2g},\n"
             f"    tokens={share * self.cost.tokens + self.once.tokens:.2g},\n"
             f"    hours={(share * self.cost.wall_seconds + self.once.wall_seconds) / 3600:.2g},\n"
-            ")"
+            + (f"    first_seed={first},\n" if (first := self.study.plan.first_seed) else "")
+            + ")"
         )
 
     def _spread(self) -> dict[str, float]:
@@ -104,6 +105,11 @@ def run_pilot(
     foreseen = tuple(
         foresee(claim, [claim.effect(one, claim.arm) for one in trials], len(study.claims)) for claim in study.claims
     )
+    if not foreseen[0].spread:
+        raise UserError(
+            f"{foreseen[0].claim.text!r} has the same effect, {foreseen[0].effect:g}, in all {seeds} seeds, from which "
+            "nothing can be planned; see that its trial uses the seed, or take a finer measure."
+        )
     cost, once = (
         sum((one.cost for one in records.values()), Cost()) for records in (evidence.records, evidence.artifacts)
     )
@@ -112,16 +118,11 @@ def run_pilot(
 
 def foresee(claim: Claim, effects: list[float], claims: int) -> Foresight:
     """What these effects, one a seed, let expect of a claim among `claims`."""
-    mean, spread = statistics.fmean(effects), statistics.stdev(effects)
+    mean, deviation = statistics.fmean(effects), spread(effects)
     low, high = claim.region
     beyond = min(mean - low, high - mean)
-    needed = seeds_needed(beyond, spread, claims, power=POWER, tie=_two_sided(claim)) if beyond > 0 else None
-    return Foresight(claim=claim, effect=mean, spread=spread, beyond=beyond, seeds=needed)
-
-
-def _two_sided(claim: Claim) -> bool:
-    """Whether the effect may lie too high as well as too low."""
-    return all(map(math.isfinite, claim.region))
+    needed = seeds_needed(beyond, deviation, claims, power=POWER, tie=two_sided(claim)) if beyond > 0 else None
+    return Foresight(claim=claim, effect=mean, spread=deviation, beyond=beyond, seeds=needed)
 
 
 def two_sided(claim: Claim) -> bool:

@@ -15,6 +15,7 @@ from maquette.lab.claims import Trials
 from maquette.lab.evidence import Evidence, plain, with_derived
 from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
 from maquette.lab.pool import Pool
+from maquette.lab.registration import registration
 from maquette.lab.study import Study
 from maquette.lab.terminal import Display
 
@@ -25,6 +26,8 @@ ELSEWHERE = 1e-3
 def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trace:
     """The study's trace, from the records' folder if it is of today's code, else by running its smoke scale twice.
 
+    What it registers is what would count as an answer before the folder held any trial; no later trace takes its place.
+
     Raises:
         UserError: a trial fails, or measures something else the second time; a claim names what is not measured.
     """
@@ -33,14 +36,19 @@ def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trac
     first = _campaign(study, places, pool, quiet, "rehearsal 1")
     said = source_hash(study.foretell) if study.foretell else None
     key = fingerprint({"code": first.code, "configs": first.plain, "on": first.artifact_keys, "foretell": said})
-    if path.exists() and (old := read_record(path, Trace)).key == key:
+    old = read_record(path, Trace) if path.exists() else None
+    if old and old.key == key:
         _refuse_unanswerable(study, old)  # claims may have changed, which costs nothing to see
         return old
     display.say("rehearsing at smoke scale, twice")
     one, two = (_smoke(campaign) for campaign in (first, _campaign(study, places, pool, quiet, "rehearsal 2")))
     _refuse_impure(study, one, two)
     new = _trace(study, key, one)
-    _refuse_unanswerable(study, new)
+    derived = _refuse_unanswerable(study, new)
+    if any(places.directory.glob("**/trials/*.json")):  # of older code, say: what they showed has been seen
+        new = replace(new, registered=old.registered if old else None)
+    else:
+        new = replace(new, registered=registration(study, new.measures, derived))
     write_record(path, new)
     return new
 
@@ -137,8 +145,12 @@ def _refuse_impure(study: Study, one: Evidence, two: Evidence) -> None:
                 )
 
 
-def _refuse_unanswerable(study: Study, trace: Trace) -> None:
-    """Claims name arms and measures that there are; those about arms that smoke leaves out are not asked."""
+def _refuse_unanswerable(study: Study, trace: Trace) -> Trials:
+    """The trace's trials with derived arms. Claims about arms that smoke leaves out are not asked.
+
+    Raises:
+        UserError: a claim names an arm or a measure that is not there.
+    """
     trials = with_derived(study, trace.measures)
     left_out = set(study.arms) - set(study.configs(study.scales.smoke))
     for claim in study.claims:
@@ -146,6 +158,7 @@ def _refuse_unanswerable(study: Study, trace: Trace) -> None:
             named = (one.arm, *one.others, *(one.controls if one is claim else ()))
             for arm in named if not left_out.intersection(named) else ():
                 one.value(trials, arm)
+    return trials
 
 
 def _trace(study: Study, key: str, evidence: Evidence) -> Trace:

@@ -1,6 +1,6 @@
 """Runs a study: looks at its seeds until its primary claim is decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maquette.core.errors import UserError
@@ -49,18 +49,24 @@ def run_study(
     first = study.plan.first_seed if scale.verdict else 0
     looks = [look for look in planned_looks(scale.seeds) if look < limit] if scale.verdict else []
     with workshop(study, reference, jobs, places, display) as pool:
-        if scale.verdict:
-            rehearse(study, places, pool, display)
+        trace = rehearse(study, places, pool, display) if scale.verdict else None
         campaign = Campaign(study, scale_name, scale, places, pool, display)
         for count in (*looks, limit):
             campaign.run(range(first, first + count))
-            evidence = campaign.evidence()
+            evidence = replace(campaign.evidence(), trace=trace, beside=_beside(campaign))
             if campaign.failures or evidence.verdict not in (Verdict.UNDECIDED, Verdict.NONE):
                 break
             if count < limit:
                 display.say(f"undecided at n = {count}; going on")
         write_json(directory / "outcome.json", evidence.as_json())
     return Outcome(evidence=evidence, failures=tuple(campaign.failures), ran=campaign.ran)
+
+
+def _beside(campaign: Campaign) -> tuple[int, ...]:
+    """Seeds of which the folder of a deciding scale holds records too, though they do not judge it."""
+    judging = campaign.study.judging(campaign.scale)
+    there = {seed for arm, setting in campaign.settings.items() for seed in campaign.store.seeds(arm, setting)}
+    return tuple(sorted(there.difference(judging))) if judging else ()
 
 
 def _limit(study: Study, scale_name: str, seeds: int | None) -> int:

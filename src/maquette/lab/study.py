@@ -142,6 +142,10 @@ class Study:
             raise UserError(f"{self.name!r} has no scale {name!r}; {did_you_mean(name, known)}")
         return known[name]
 
+    def judging(self, scale: Scale) -> range | None:
+        """The seeds that a scale is judged on; None at one that decides nothing, which shows whatever there is."""
+        return range(self.plan.first_seed, self.plan.first_seed + scale.seeds) if scale.verdict else None
+
     def configs(self, scale: Scale) -> dict[str, Any]:
         """The arms' configs at a scale."""
         return {arm: self.config(arm, scale.changes_to(arm)) for arm in scale.arms or self.arms}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from maquette.core.statistics import Interval, alpha_at, holm_levels, p_value, paired_interval, planned_looks
+from maquette.core.statistics import Interval, alpha_at, holm_levels, p_value, paired_interval, planned_looks, spread
 from maquette.lab.claims import BySeed, Claim, Trials
 from maquette.lab.study import Scale, Study
 
@@ -64,8 +64,13 @@ class Judgement:
 
 
 def judge(interval: Interval, region: tuple[float, float]) -> Verdict:
-    """Inside the region: reproduced. Outside: refuted. Neither: undecided."""
+    """Inside the region: reproduced. Outside: refuted. Neither: undecided, and so is an interval of no width.
+
+    Seeds that all gave the same say nothing of the spread that others would show.
+    """
     low, high = region
+    if interval.low == interval.high:
+        return Verdict.UNDECIDED
     if low < interval.low and interval.high < high:
         return Verdict.REPRODUCED
     if interval.high < low or interval.low > high:
@@ -86,19 +91,21 @@ def weigh(claim: Claim, seeds: Sequence[Trials], confidence: float | None) -> Ju
     """Put a claim, its controls and its checks to the test; without a confidence (no look reached) nothing is decided.
 
     All are tested at the claim's confidence: to be reproduced they must all come out right, which takes no correction
-    (an intersection-union test, Berger & Hsu 1996).
+    (an intersection-union test, Berger & Hsu 1996). A control or check that shows no spread, one that never succeeds
+    say, is given that of the claim's own effect.
     """
     own = _test(claim, claim.arm, seeds, confidence)
-    controls = tuple(_test(claim, arm, seeds, confidence) for arm in claim.controls)
-    checked = [(one, _test(one, one.arm, seeds, confidence)) for one in claim.checks]
+    unseen = spread([claim.effect(trials, claim.arm) for trials in seeds])
+    controls = tuple(_test(claim, arm, seeds, confidence, unseen) for arm in claim.controls)
+    checked = [(one, _test(one, one.arm, seeds, confidence, unseen)) for one in claim.checks]
     checks = tuple(Judgement(claim=one, verdict=test.verdict, test=test) for one, test in checked)
     verdict = with_controls(own.verdict, [one.verdict for one in controls], [one.verdict for one in checks])
     return Judgement(claim=claim, verdict=verdict, test=own, controls=controls, checks=checks)
 
 
-def _test(claim: Claim, arm: str, seeds: Sequence[Trials], confidence: float | None) -> Test:
+def _test(claim: Claim, arm: str, seeds: Sequence[Trials], confidence: float | None, unseen: float = 0.0) -> Test:
     effects = [claim.effect(trials, arm) for trials in seeds]
-    interval = paired_interval(effects, confidence) if confidence else None
+    interval = paired_interval(effects, confidence, unseen=unseen) if confidence else None
     verdict = judge(interval, claim.region) if interval else Verdict.UNDECIDED
     return Test(arm=arm, effect=math.fsum(effects) / len(effects), n=len(effects), interval=interval, verdict=verdict)
 

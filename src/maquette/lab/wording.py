@@ -29,7 +29,9 @@ def exact(value: float) -> str:
 
 
 def interval(found: Interval | None) -> str:
-    """The bounds, or a dash where no look was reached."""
+    """The bounds, or a dash where no look was reached; seeds that all gave the same have none."""
+    if found and found.low == found.high:
+        return "no spread"
     return f"[{number(found.low)}, {number(found.high)}]" if found else "–"
 
 

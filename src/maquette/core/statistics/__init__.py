@@ -8,6 +8,7 @@ from maquette.core.statistics.intervals import (
     Interval,
     bootstrap_interval,
     paired_interval,
+    spread,
     wilson_interval,
 )
 from maquette.core.statistics.power import detectable, power, seeds_needed
@@ -28,5 +29,6 @@ __all__ = [
     "planned_looks",
     "power",
     "seeds_needed",
+    "spread",
     "wilson_interval",
 ]

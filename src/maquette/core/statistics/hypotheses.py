@@ -3,24 +3,23 @@
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from scipy.special import stdtr
 
-from maquette.core.statistics.intervals import paired_interval
+from maquette.core.statistics.intervals import paired_interval, spread
 from maquette.core.statistics.sequential import ALPHA
 
 
 def p_value(values: Sequence[float], region: tuple[float, float]) -> float:
     """The smallest α at which the 1 − α paired interval lies inside the region or wholly outside it.
 
-    Both are a matter of the bound nearest to the mean: the two-sided p of Student's t against it.
+    Both are a matter of the bound nearest to the mean: the two-sided p of Student's t against it. Values that are all
+    the same decide nothing, wherever they lie: 1.
     """
-    sample = np.asarray(values, dtype=float)
-    distance = min(abs(float(sample.mean()) - bound) for bound in region)
-    error = float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    mean, error = math.fsum(values) / len(values), spread(values) / math.sqrt(len(values))
     if not error:
-        return 0.0 if distance else 1.0
-    return 2 * float(stdtr(len(sample) - 1, -distance / error))
+        return 1.0
+    distance = min(abs(mean - bound) for bound in region)
+    return 2 * float(stdtr(len(values) - 1, -distance / error))
 
 
 def equivalent(values: Sequence[float], margin: float, alpha: float = ALPHA) -> bool:

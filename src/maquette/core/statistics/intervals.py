@@ -13,6 +13,8 @@ from maquette.core.errors import UserError
 BOOTSTRAP_FROM = 30
 """Below so many values BCa intervals cover too little (benchmarks/intervals.py)."""
 RESAMPLES = 10_000
+ROUNDING = 1e-12
+"""Values that differ by no more than this, as a share of the largest, do not differ."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +28,18 @@ class Interval:
     n: int
 
 
-def paired_interval(values: Sequence[float], confidence: float) -> Interval:
+def spread(values: Sequence[float]) -> float:
+    """Their standard deviation over seeds; 0 where they are the same up to rounding."""
+    sample = np.asarray(values, dtype=float)
+    return float(sample.std(ddof=1)) if np.ptp(sample) > ROUNDING * np.abs(sample).max() else 0.0
+
+
+def paired_interval(values: Sequence[float], confidence: float, *, unseen: float = 0.0) -> Interval:
     """Student's t interval for the mean; give it the differences of paired seeds, or one measure of each.
 
     Chosen by simulation among seven methods at n = 5, 8 and 12. It covers where values are not strongly skewed; the
-    difference of two arms rarely is.
+    difference of two arms rarely is. Values that are all the same show no spread: theirs is `unseen`, and without that
+    the interval has no width, and decides nothing (docs/statistics.md).
 
     Raises:
         ValueError: fewer than two values, or a confidence outside (0, 1).
@@ -39,7 +48,7 @@ def paired_interval(values: Sequence[float], confidence: float) -> Interval:
         raise ValueError(f"a paired interval needs at least 2 values, not {len(values)}")
     _check(confidence)
     sample = np.asarray(values, dtype=float)
-    mean, error = float(sample.mean()), float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    mean, error = float(sample.mean()), (spread(values) or unseen) / math.sqrt(len(sample))
     half = float(stdtrit(len(sample) - 1, (1 + confidence) / 2)) * error
     return Interval(mean=mean, low=mean - half, high=mean + half, confidence=confidence, n=len(sample))
 

@@ -20,7 +20,7 @@ def power(effect_beyond: float, spread: float, seeds: int, claims: int, *, tie: 
     """The chance that one of `claims` claims is reproduced by the last of the looks planned for `seeds` seeds.
 
     Its true effect lies `effect_beyond` inside the nearest bound of its region (for a `tie`, inside both) and has the
-    standard deviation `spread` over seeds.
+    standard deviation `spread` over seeds. One without spread is never decided.
 
     Raises:
         ValueError: no claim, or a negative spread.
@@ -52,7 +52,7 @@ def seeds_needed(
 def _scaled(spread: float, seeds: int, claims: int, tie: bool) -> np.ndarray:
     if claims < 1 or spread < 0:
         raise ValueError(f"there is no power for {claims} claims and a spread of {spread}")
-    return spread * _depths(seeds, claims, tie) if planned_looks(seeds) else np.array([math.inf])
+    return spread * _depths(seeds, claims, tie) if spread and planned_looks(seeds) else np.array([math.inf])
 
 
 @functools.lru_cache

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from maquette.core.records import Record
 from maquette.lab import figures
+from maquette.lab.caveats import REGISTERED, registered
 from maquette.lab.criticism import Criticism, Curve, curves_by_axis
 from maquette.lab.evidence import Evidence
 from maquette.lab.figures import Figure, Medium
@@ -33,7 +34,7 @@ class Plate:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A claim as it was made, before anything ran."""
+    """A claim as the study has it."""
 
     name: str
     text: str
@@ -54,7 +55,10 @@ class Bending:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """What a report says of one study. Prose is in nodes (`lab.prose`); `parts` are its headings by label, in order."""
+    """What a report says of one study. Prose is in nodes (`lab.prose`); `parts` are its headings by label, in order.
+
+    `registered`: whether the records prove that the claims were made before them.
+    """
 
     study: Study
     scale: str
@@ -66,6 +70,7 @@ class Section:
     abstract: Sequence[Node]
     introduction: Sequence[Node]
     statements: Sequence[Statement]
+    registered: bool
     method: Sequence[Node]
     plan: Sequence[Node]
     budget: Sequence[Node]
@@ -120,8 +125,9 @@ def section(
         date=datetime.date.fromisoformat(max(record.finished for record in records)[:10]),
         aside=sentences.aside(evidence),
         abstract=parse(sentences.abstract(evidence, criticism, improvement)),
-        introduction=parse(sentences.introduction(study)),
+        introduction=parse(sentences.introduction(evidence)),
         statements=_statements(study),
+        registered=registered(evidence) == REGISTERED,
         method=parse(sentences.method(study)),
         plan=parse(sentences.planned(study)),
         budget=parse(sentences.budget(study)),

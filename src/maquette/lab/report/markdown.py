@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from maquette.core.statistics import Interval
+from maquette.lab.caveats import caveats
 from maquette.lab.criticism import Criticism
 from maquette.lab.evidence import Evidence
 from maquette.lab.improvement import Improvement, in_words
@@ -59,7 +60,7 @@ def results_section(evidence: Evidence, command: str, *, current: bool, beside: 
         + ", ".join(f"{name} {version}" for name, version in record.versions.items()),
         f"- Commit: `{record.commit}`, {record.started[:10]}; "
         + ("**current**: today's code gives these records" if current else STALE),
-        *(f"- {line}" for line in beside),
+        *(f"- {line}" for line in (*caveats(evidence), *beside)),
         f"- Again: `{command}`",
     ]
     return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from maquette.core.statistics import Interval
 from maquette.lab import wording
+from maquette.lab.caveats import beside, registered
 from maquette.lab.criticism import Criticism, Curve
 from maquette.lab.evidence import Evidence
 from maquette.lab.improvement import Improvement
@@ -148,13 +149,13 @@ def _gained(found: Improvement) -> list[str]:
     return [f"{said} (@sec:improvement)."]
 
 
-def introduction(study: Study) -> str:
-    """The paper, its number, and what is asked of it."""
-    paper = study.paper
+def introduction(evidence: Evidence) -> str:
+    """The paper, its number, what is asked of it, and what the records prove of when."""
+    study, paper = evidence.study, evidence.study.paper
     return (
         f"[{literal(paper.title)}]({paper.url}) ({literal(paper.authors)}, {literal(paper.venue)} "
         f"{paper.year}) @ref:paper reports: {_sentence(paper.reports)} This study asks: *{_sentence(study.question)}* "
-        "What would count as an answer was written down before anything ran:"
+        f"{literal(registered(evidence))}:"
     )
 
 
@@ -163,6 +164,7 @@ def results(evidence: Evidence) -> str:
     if not evidence.judgements:
         return "No claim can be judged from the records there are."
     shown = "@tab:claims gives the claims with their effects and controls, and @fig:forest draws them."
+    shown = " ".join([shown, *map(literal, beside(evidence))])
     if not evidence.scale.verdict:
         return shown
     return f"The study's verdict is that of its first claim: **{evidence.verdict}**. {shown}"
