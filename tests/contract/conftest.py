@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from maquette.core.records import Record, read_record
-from maquette.lab import keys, worker
+from maquette.lab import keys, rehearsal, worker
+from maquette.lab.pool import InProcess
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 
@@ -62,6 +63,12 @@ class Bent:
 
     def trials(self, where="laptop"):
         return {path.stem: read_record(path, Record) for path in sorted(self.directory.glob(f"{where}/trials/*.json"))}
+
+
+@pytest.fixture(autouse=True)
+def rehearsed_here(monkeypatch):
+    """Starting a process for each rehearsal would take minutes; test_rehearsal.py has its own."""
+    monkeypatch.setattr(rehearsal, "fresh_pool", lambda study, *_: InProcess(study))
 
 
 @pytest.fixture

@@ -324,6 +324,10 @@ def test_who_judges_again_and_again_divides_the_error(bent):
     assert first.best.number != second.best.number
     assert first.interval.confidence == pytest.approx(0.95)
     assert second.interval.confidence == pytest.approx(0.975)
+    (bent.directory / "laptop" / "improve" / "tried.json").unlink()  # which forgets the search, not the judging
+    assert bent.do(improve, trials=4).interval.confidence == pytest.approx(0.975)
+    third = bent.write((OVER, 'over={"place": Between(low=0.5, high=0.6)}')).do(improve, trials=2)
+    assert third.interval.confidence == pytest.approx(1 - 0.05 / 3)
 
 
 def test_lower_may_be_better(bent):

@@ -47,3 +47,6 @@ def test_a_ratio_is_a_quotient(factor, direction, high, region):
     assert claim.region == region
     with pytest.raises(UserError, match="'Shorter' is about a ratio, but tokens of 'words' is 0"):
         claim.effect({"latent": {"tokens": 14.0}, "words": {"tokens": 0.0}}, "latent")
+    for latent, words, which in ((-1.0, 1.0, "'latent' is -1"), (-1.0, -2.0, "'words' is -2"), (1.0, -2.0, "-2")):
+        with pytest.raises(UserError, match=f"is about a ratio, but tokens of .*{which}; claim a difference"):
+            claim.effect({"latent": {"tokens": latent}, "words": {"tokens": words}}, "latent")

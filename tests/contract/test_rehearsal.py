@@ -13,6 +13,7 @@ from maquette.lab.improvement import improve, read_improvement
 from maquette.lab.rehearsal import is_current, same_measures
 from maquette.lab.runner import run_study
 
+FRESH = rehearsal.fresh_pool
 DRAW = "draw = np.random.default_rng([seed, round(1000 + 100 * config.place)]).normal(0, config.noise)"
 HEIGHT = "1 - (config.place - 0.5) ** 2"
 FORETOLD = (
@@ -67,6 +68,25 @@ def test_an_impure_trial_is_refused_before_anything_else(bent, old, new, gave):
         bent, f"trial of bent is not a function of config and seed: run twice, 'near' with seed 0 gave {gave}; draw"
     )
     bent.write().do(run_study, "laptop", seeds=1)
+    assert len(bent.trials()) == 4
+
+
+@pytest.mark.parametrize(
+    "luck",
+    [
+        "@functools.cache\ndef luck():\n    return int.from_bytes(os.urandom(4))",  # the same in all of one process
+        "COUNT = iter(range(99))\n\n\ndef luck():\n    return next(COUNT)",  # the same in each process, in order
+    ],
+)
+def test_what_a_process_remembers_is_no_function_of_the_seed(bent, monkeypatch, luck):
+    monkeypatch.setattr(rehearsal, "fresh_pool", FRESH)
+    bent.write(("+ draw}", "+ draw + luck()}"), ("def trial(", f"import functools, os\n\n\n{luck}\n\n\ndef trial("))
+    refused(bent, "run twice, 'near' with seed 0 gave height =")
+
+
+def test_a_pure_trial_is_the_same_in_a_process_of_its_own(bent, monkeypatch):
+    monkeypatch.setattr(rehearsal, "fresh_pool", FRESH)
+    bent.do(run_study, "laptop", seeds=1)
     assert len(bent.trials()) == 4
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from maquette.core.errors import UserError
 from maquette.lab.contract import problems
-from maquette.lab.study import Again, Among, Axis, Bend, Between, InRange, Scale, Tie, load_study
+from maquette.lab.study import Again, Among, Axis, Bend, Between, InRange, Ratio, Scale, Tie, load_study
 
 BENT = Path(__file__).parents[1] / "contract" / "bent_study.py"
 SOUND = load_study(str(BENT))
@@ -49,6 +49,14 @@ def told(trials):
     return {"height": 1.0}
 
 
+CONTROL = (
+    "the claim 'Nearer the vertex is higher' {} for its control; take an arm that has all of the treatment but what "
+    "the paper says does the work."
+)
+WORSE = (
+    "the claim 'Nearer the vertex is higher' asks to be {}, which a worse arm meets too; ask for a difference of 0 or "
+    "more, for a ratio of 1 or more, or of 1 or less where lower is better."
+)
 PROBLEMS = [
     ({"name": "my paper"}, "its name must be a Python identifier."),
     ({"claims": ()}, "it makes no claim."),
@@ -74,6 +82,21 @@ PROBLEMS = [
         {"claims": (InRange("height", "near", low=-math.inf, high=math.inf, control="far", text="Is"),)},
         "the claim 'Is' asks for an effect between -inf and inf, which every effect or none meets.",
     ),
+    (
+        claim(than="near"),
+        "the claim 'Nearer the vertex is higher' compares 'near' with itself; name another arm to compare it with.",
+    ),
+    (claim(control="far"), CONTROL.format("names 'far'")),
+    (claim(control="near"), CONTROL.format("names 'near'")),
+    (claim(control=("farther", "near again")), CONTROL.format("names 'near again', which is configured as 'near'")),
+    (
+        {"arms": {**SOUND.arms, "placebo": SOUND.arms["far"]}, **claim(control="placebo")},
+        CONTROL.format("names 'placebo', which is configured as 'far'"),
+    ),
+    (claim(by=-0.1), WORSE.format("higher by -0.1")),
+    (claim(by=Ratio(0.9)), WORSE.format("higher by Ratio(factor=0.9)")),
+    (claim(by=Ratio(1.1), direction="lower"), WORSE.format("lower by Ratio(factor=1.1)")),
+    (claim(by=Ratio(-0.5), direction="lower"), WORSE.format("lower by Ratio(factor=-0.5)")),
     (arms(prediction=NEAR), "'prediction' is the name of what is foretold; no arm may bear it."),
     ({"foretold": ("far",)}, "foretell and foretold go together."),
     ({"foretell": told, "foretold": ("fare",)}, "foretold names the arm 'fare'; did you mean 'far'?"),
@@ -171,6 +194,11 @@ def test_each_problem_is_told_in_its_sentence_and_told_alone(monkeypatch, parts,
         search(over={"noise": Between(low=0.1, high=1, log=True), "place": Among(values=("a", 1))}),
         {"critique": None, "improve": None, "artifacts": {}},
         {"claims": (InRange("height", "near", low=0, high=math.inf, control="far", text="Is"),)},
+        claim(by=0),
+        claim(by=Ratio(1.1)),
+        claim(by=Ratio(0.5), direction="lower"),
+        {"arms": {**SOUND.arms, "placebo": SOUND.arms["far"]}, **claim(control="placebo")}
+        | laptop(per_arm={"placebo": {"noise": 1.0}}),
     ],
 )
 def test_what_is_sound_is_accepted(parts):

@@ -116,7 +116,7 @@ def make_study(claims, seeds):
         family="language",
         paper=paper,
         trial=lambda config, seed, run: {"m": 0.0},
-        arms={arm: Config() for arm in ARMS},
+        arms={arm: Config(value=place) for place, arm in enumerate(ARMS)},
         claims=claims,
         plan=plan,
         scales=scales,

@@ -23,7 +23,7 @@ def make_study(claims, seeds=12, **changes):
     paper = Paper(title="t", authors="a", year=2024, venue="v", url="https://example.org", reports="r")
     plan = Plan(text="p", seeds=5, spread={}, detects=0.1, flops=1.0, hours=0.1)
     scales = Scales(smoke=Scale(seeds=1), tour=Scale(seeds=1), laptop=Scale(seeds=seeds, verdict=True))
-    arms = {name: Config() for name in ("new", "old", "control", "other")}
+    arms = {name: Config(value=place) for place, name in enumerate(("new", "old", "control", "other"))}
     fields = {"name": "s", "question": "?", "family": "language", "paper": paper, "plan": plan, "scales": scales}
     return Study(trial=lambda config, seed, run: {"m": 0.0}, arms=arms, claims=claims, **(fields | changes))
 

@@ -96,9 +96,14 @@ class Better(Claim):
     def effect(self, trials: Trials, arm: str) -> float:
         """By how much `arm` is better; for a ratio, the quotient of the two."""
         if isinstance(self.by, Ratio):
-            if not (base := self.value(trials, self.than)):
-                raise UserError(f"The claim {self.text!r} is about a ratio, but {self.measure} of {self.than!r} is 0.")
-            return self.value(trials, arm) / base
+            value, base = self.value(trials, arm), self.value(trials, self.than)
+            if value < 0 or base <= 0:
+                name, found = (self.than, base) if base <= 0 else (arm, value)
+                raise UserError(
+                    f"The claim {self.text!r} is about a ratio, but {self.measure} of {name!r} is {found:g}; "
+                    "claim a difference, by=0.1 say."
+                )
+            return value / base
         gain = self.value(trials, arm) - self.value(trials, self.than)
         return gain if self.direction == "higher" else -gain
 

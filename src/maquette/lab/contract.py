@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from maquette.core.errors import did_you_mean
 from maquette.lab.bending import SEARCH_SEEDS, Among, Between
-from maquette.lab.claims import Claim
+from maquette.lab.claims import Better, Claim, Ratio
 from maquette.lab.scales import Scale
 
 if TYPE_CHECKING:
@@ -58,9 +58,49 @@ def _of_claim(study: "Study", claim: Claim) -> Iterator[str]:
     if not study.analyse:  # which may derive any arm
         named = [arm for arm in (claim.arm, *claim.others, *claim.controls) if arm != PREDICTION]
         yield from _unknown(study, named, f"the claim {claim.text!r} names the arm")
+    yield from _of_opponents(study, claim)
     low, high = claim.region
     if not low < high or (low == -math.inf and high == math.inf):
         yield f"the claim {claim.text!r} asks for an effect between {low} and {high}, which every effect or none meets."
+
+
+def _of_opponents(study: "Study", claim: Claim) -> Iterator[str]:
+    """An arm compared with itself, and a control that is no other arm than those the claim compares."""
+    if claim.arm in claim.others:
+        yield f"the claim {claim.text!r} compares {claim.arm!r} with itself; name another arm to compare it with."
+    for control in claim.controls:
+        for arm in dict.fromkeys((claim.arm, *claim.others)):
+            if control == arm or _alike(study, control, arm):
+                how = "names" if control == arm else f"names {control!r}, which is configured as"
+                yield (
+                    f"the claim {claim.text!r} {how} {arm!r} for its control; take an arm that has all of the "
+                    "treatment but what the paper says does the work."
+                )
+                break
+    if isinstance(claim, Better) and not _asks_for_more(claim):
+        yield (
+            f"the claim {claim.text!r} asks to be {claim.direction} by {claim.by}, which a worse arm meets too; ask "
+            "for a difference of 0 or more, for a ratio of 1 or more, or of 1 or less where lower is better."
+        )
+
+
+def _alike(study: "Study", one: str, other: str) -> bool:
+    """Whether the trials of two arms are the same, at every scale that decides."""
+    originals = {study.again.get(arm, arm) for arm in (one, other)}
+    if not {one, other} | originals <= study.arms.keys():  # derived by `analyse`, or a problem of its own
+        return False
+    return all(
+        study.config(one, scale.changes_to(one)) == study.config(other, scale.changes_to(other))
+        for _, scale in study.scales
+        if scale.verdict
+    )
+
+
+def _asks_for_more(claim: Better) -> bool:
+    """Whether what is better by so much is better at all."""
+    if not isinstance(claim.by, Ratio):
+        return claim.by >= 0
+    return claim.by.factor >= 1 if claim.direction == "higher" else 0 < claim.by.factor <= 1
 
 
 def _of_artifacts(study: "Study") -> Iterator[str]:

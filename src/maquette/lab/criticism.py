@@ -95,7 +95,7 @@ def criticise(
     bends += [(f"{axis.name} = {bend.label}", bend) for axis in chosen for bend in axis.bends]
     failures: list[Failure] = []
     with workshop(study, reference, jobs, places, display) as pool:
-        rehearse(study, places, pool, display)
+        rehearse(study, reference, places, pool, display)
         for number, (text, bend) in enumerate(bends, 1):
             scale = critique.scale(study.scales.laptop, tuple(study.arms), bend)
             campaign = Campaign(study, BASE, scale, places, pool, display)

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import read_json, write_json
+from maquette.core.files import fingerprint, read_json, write_json
 from maquette.core.records import Cost
 from maquette.core.seeds import child_seed
 from maquette.core.statistics import Interval, paired_interval
 from maquette.lab import wording
 from maquette.lab.bending import SEARCH_SEEDS, Among, Between, Search, Value
 from maquette.lab.campaign import SCRATCH, Campaign, places_for, refuse, workshop
-from maquette.lab.evidence import Evidence, cost_beside, find_evidence
+from maquette.lab.evidence import Evidence, cost_beside, find_evidence, settings
 from maquette.lab.rehearsal import rehearse
 from maquette.lab.scales import Scale
+from maquette.lab.store import Store
 from maquette.lab.study import Study, load_study
 from maquette.lab.terminal import Display
 from maquette.lab.verdicts import Verdict, judge
@@ -88,7 +89,7 @@ def improve(
     directory = records / study.name / BASE
     searching = places_for(directory / "improve", scratch, study.name, "improve", also=directory)
     with workshop(study, reference, jobs, searching, display) as pool:
-        rehearse(study, searching, pool, display)
+        rehearse(study, reference, searching, pool, display)
         told: list[Candidate] = []
         for values in _proposals(search, trials, told):
             scale = candidate_scale(study, search, values, search.changes)
@@ -159,7 +160,7 @@ def _judged(
 ) -> Improvement:
     """The best candidate against the study as it stands, on the seeds of which both have all trials.
 
-    Where earlier calls have put other candidates to the same seeds, the error is divided among all that were.
+    The error is divided among all candidates that were ever put to these seeds, whether or not the note still has them.
     """
     judging = range(study.plan.first_seed, study.plan.first_seed + search.judges)
     seen = {
@@ -168,7 +169,7 @@ def _judged(
         if (evidence := _read(study, candidate_scale(study, search, one.values), directory, judging, cost))
     }
     tuned, before = (seen.get(best.number), seen.get(0)) if best.number else (None, None)
-    confidence = 1 - ERROR / max(1, len(seen.keys() - {0}))
+    confidence = 1 - ERROR / max(1, _ever_judged(study, search, directory, judging))
     shared = [seed for seed in before.by_seed if seed in tuned.by_seed] if tuned and before else []
     base = tuple(_measure(before, seed, search) for seed in shared)
     improved = tuple(_measure(tuned, seed, search) for seed in shared)
@@ -187,6 +188,14 @@ def _judged(
         base_flops=_flops(before, shared, search) if before else 0.0,
         improved_flops=_flops(tuned, shared, search) if tuned else 0.0,
     )
+
+
+def _ever_judged(study: Study, search: Search, directory: Path, judging: Sequence[int]) -> int:
+    """How many candidates have records on the judging seeds: settings of a tuned arm other than the study's own."""
+    store = Store(directory=directory / "improve", study=study.name, shared=True)
+    own = settings(study, candidate_scale(study, search, {}))
+    arms = [arm for arm in _tuned(study, search) if arm in own]
+    return max(len(store.tried(arm, judging) - {fingerprint(own[arm], 8)}) for arm in arms)
 
 
 def _proposals(search: Search, trials: int, told: Sequence[Candidate]) -> Iterator[dict[str, Value]]:

@@ -78,11 +78,15 @@ class _Worker:
 
 @dataclass
 class Workers:
-    """At most `count` processes, kept between trials because importing torch takes seconds."""
+    """At most `count` processes, kept between trials because importing torch takes seconds.
+
+    Each computes with its share of the cores, or with `threads`.
+    """
 
     reference: str
     count: int
     logs: Path
+    threads: int | None = None
     workers: list[_Worker] = field(default_factory=list)
     selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
 
@@ -131,7 +135,7 @@ class Workers:
         self.selector.close()
 
     def _start(self) -> _Worker:
-        share = str(max(1, cores() // self.count))
+        share = str(self.threads or max(1, cores() // self.count))
         ours, theirs = socket.socketpair()
         self.logs.mkdir(parents=True, exist_ok=True)
         with theirs, open(self.logs / f"worker-{theirs.fileno()}.log", "w+b") as log:

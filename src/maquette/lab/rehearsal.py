@@ -1,5 +1,6 @@
 """The rehearsal: a study at smoke scale, twice, before hours are spent on it; and again, to see if old records hold."""
 
+import contextlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from maquette.lab.campaign import SCRATCH, Campaign, Places, places_for, worksho
 from maquette.lab.claims import Trials
 from maquette.lab.evidence import Evidence, plain, with_derived
 from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
-from maquette.lab.pool import Pool
+from maquette.lab.pool import Pool, Workers
 from maquette.lab.registration import registration
 from maquette.lab.study import Study
 from maquette.lab.terminal import Display
@@ -23,9 +24,11 @@ ELSEWHERE = 1e-3
 """Largest relative difference of a measure at which a trace made on another machine is held to be the same."""
 
 
-def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trace:
+def rehearse(study: Study, reference: str, places: Places, pool: Pool, display: Display) -> Trace:
     """The study's trace, from the records' folder if it is of today's code, else by running its smoke scale twice.
 
+    The second time in a process of its own, and its arms from the last to the first: what a trial keeps in memory, or
+    takes from the one before it, then shows as it does where luck is drawn from elsewhere than the seed.
     What it registers is what would count as an answer before the folder held any trial; no later trace takes its place.
 
     Raises:
@@ -41,9 +44,12 @@ def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trac
         _refuse_unanswerable(study, old)  # claims may have changed, which costs nothing to see
         return old
     display.say("rehearsing at smoke scale, twice")
-    one, two = (_smoke(campaign) for campaign in (first, _campaign(study, places, pool, quiet, "rehearsal 2")))
-    _refuse_impure(study, one, two)
+    one = _smoke(first)
     new = _trace(study, key, one)
+    with contextlib.closing(fresh_pool(study, reference, places, new.threads)) as fresh:
+        second = _campaign(study, places, fresh, quiet, "rehearsal 2")
+        second.configs = dict(reversed(second.configs.items()))
+        _refuse_impure(study, one, _smoke(second))
     derived = _refuse_unanswerable(study, new)
     if any(places.directory.glob("**/trials/*.json")):  # of older code, say: what they showed has been seen
         new = replace(new, registered=old.registered if old else None)
@@ -51,6 +57,11 @@ def rehearse(study: Study, places: Places, pool: Pool, display: Display) -> Trac
         new = replace(new, registered=registration(study, new.measures, derived))
     write_record(path, new)
     return new
+
+
+def fresh_pool(study: Study, reference: str, places: Places, threads: int) -> Pool:
+    """One process that has run nothing yet, with as many threads as the trials had that it is to repeat."""
+    return Workers(reference, 1, places.scratch / "logs", threads=threads)
 
 
 def is_current(

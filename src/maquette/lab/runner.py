@@ -49,7 +49,7 @@ def run_study(
     first = study.plan.first_seed if scale.verdict else 0
     looks = [look for look in planned_looks(scale.seeds) if look < limit] if scale.verdict else []
     with workshop(study, reference, jobs, places, display) as pool:
-        trace = rehearse(study, places, pool, display) if scale.verdict else None
+        trace = rehearse(study, reference, places, pool, display) if scale.verdict else None
         campaign = Campaign(study, scale_name, scale, places, pool, display)
         for count in (*looks, limit):
             campaign.run(range(first, first + count))

@@ -1,7 +1,7 @@
 """Where a study's records lie: one file a trial, one a prediction, one an artifact."""
 
 import glob
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,12 @@ class Store:
             seed = path.name.removeprefix(f"{arm}.").removesuffix(pattern)
             if seed.isdecimal():
                 yield int(seed)
+
+    def tried(self, arm: str, seeds: Iterable[int]) -> set[str]:
+        """The fingerprints of the settings in which an arm was run on any of these seeds, in a shared folder."""
+        name = glob.escape(arm)
+        found = (path for seed in seeds for path in self.directory.glob(f"trials/{name}.{seed}.*.json"))
+        return {path.name.removesuffix(".json").rpartition(".")[2] for path in found}
 
     def write_trial(self, record: Record, setting: Mapping[str, Any]) -> None:
         """Write a trial's record."""
