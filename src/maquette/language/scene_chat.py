@@ -29,8 +29,6 @@ TEMPLATE = ChatTemplate(source=PLAIN, tokens={"eos_token": END})
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 TURNS = 16
 """Of a training conversation, more than fit: what is beyond the context is cut off."""
-SIMPLE = 800
-"""Steps in which simple conversations give way to all: what a thing is like is learned sooner alone."""
 SAMPLE = 500
 """Conversations that the vocabulary is learned from."""
 ANSWER = 32
@@ -102,9 +100,7 @@ class SceneConversations:
         targets = torch.full((self.rows, self.length + 1), -100)
         for row in range(self.rows):
             rng = numpy_generator(self.seed, "held out" if held_out else "conversation", step * self.rows + row)
-            simple = not held_out and rng.random() >= step / SIMPLE
-            conversation = draw_conversation(rng, TURNS, held_out=held_out, simple=simple)
-            messages = messages_of(conversation, rng.random())
+            messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng.random())
             ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
             row_tokens = torch.tensor(ids[: self.length + 1])
             tokens[row, : len(row_tokens)] = row_tokens

@@ -60,25 +60,19 @@ class Conversation:
         return f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in self.scene.things])}."
 
 
-def draw_conversation(
-    rng: np.random.Generator, turns: int, *, held_out: bool = False, simple: bool = False
-) -> Conversation:
+def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -> Conversation:
     """So many turns about a scene.
 
-    Args:
-        rng: chooses.
-        turns: how many.
-        held_out: some thing in the scene is a combination that training never sees; else no sentence holds one.
-        simple: two or three things, and only what one of them is like and where: to begin with.
+    With `held_out` some thing in it is a combination that training never sees; without, no sentence holds one.
     """
     while True:
-        telling = draw_telling(rng, things=(2, 3) if simple else (2, 5), held_out=held_out)
+        telling = draw_telling(rng, held_out=held_out)
         scenes = [scene_of(telling, rng) for _ in range(1 + OTHERS)]
         told = tell(telling, rng)
         found = [scene for scene in scenes if scene is not None]
         if len(found) > OTHERS and (held_out or _is_usual(told)):
             break
-    speaker = _Speaker(telling, found, rng, held_out, simple)
+    speaker = _Speaker(telling, found, rng, held_out)
     said: list[Turn] = []
     while len(said) < turns:
         said += speaker.some()
@@ -131,19 +125,16 @@ def _is_named(thing: Thing, name: str) -> bool:
 class _Speaker:
     """Draws what a person says about a telling, and the replies."""
 
-    def __init__(
-        self, telling: Telling, scenes: list[Scene], rng: np.random.Generator, held_out: bool, simple: bool
-    ) -> None:
+    def __init__(self, telling: Telling, scenes: list[Scene], rng: np.random.Generator, held_out: bool) -> None:
         self.telling, self.scene, self.others, self.rng, self.held_out = telling, scenes[0], scenes[1:], rng, held_out
         self.asker = ask = Asker(scenes[0], rng)
-        of_one = (ask.value, ask.value, ask.value, ask.where)
-        of_more = (ask.exists, ask.has, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.which)
-        of_more = (*of_more, ask.which_of_two, ask.between, *(() if telling.drawer is None else (ask.scenery,)))
-        asks = of_one if simple else (*of_one, *of_more)
+        asks = (ask.exists, ask.has, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
+        asks = (*asks, ask.which_of_two, ask.between, ask.value, ask.value, ask.value)
+        if telling.drawer is not None:
+            asks = (*asks, ask.scenery)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
-            *(self.follow_up, self.follow_up, self.about, self.about, self.about, self.absent),
-            *(() if simple else (self.claim, self.claim)),
+            *(self.follow_up, self.follow_up, self.about, self.about, self.about, self.claim, self.claim, self.absent),
         )
 
     def some(self) -> list[Turn]:

@@ -52,23 +52,21 @@ class Telling:
     """Whether it is open."""
 
 
-def draw_telling(rng: np.random.Generator, *, things: tuple[int, int] = (2, 5), held_out: bool) -> Telling:
-    """At least and at most so many things; with `held_out` one is a combination that training never sees, else none."""
-    fewest, most = things
+def draw_telling(rng: np.random.Generator, *, held_out: bool) -> Telling:
+    """Two to four things; with `held_out` one of them at least is a combination that training never sees, else none."""
     kinds = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     usual = [kind for kind in kinds if not is_held_out(*kind)]
-    chosen = [usual[i] for i in rng.permutation(len(usual))[: fewest + int((most + 1 - fewest) * rng.random())]]
+    chosen = [usual[i] for i in rng.permutation(len(usual))[: 2 + int(3 * rng.random())]]
     if held_out:
         chosen[int(len(chosen) * rng.random())] = pick(rng, [kind for kind in kinds if is_held_out(*kind)])
-    all_things = tuple(
+    things = tuple(
         Thing(colour=colour, shape=shape, size=pick(rng, SIZES), material=pick(rng, MATERIALS))
         for colour, shape in chosen
     )
     colours = [COLOURS[i] for i in rng.permutation(len(COLOURS))[: int(3 * rng.random())]]
     zones = tuple((colour, pick(rng, list(CELLS))) for colour in colours)
     drawer = rng.random() < 0.5 if rng.random() < 0.3 else None
-    places = tuple(_places(rng, len(chosen), len(zones)))
-    return Telling(things=all_things, places=places, zones=zones, drawer=drawer)
+    return Telling(things=things, places=tuple(_places(rng, len(things), len(zones))), zones=zones, drawer=drawer)
 
 
 def _places(rng: np.random.Generator, things: int, zones: int) -> list[Place]:
