@@ -69,10 +69,10 @@ def drawer_of(
     """The drawer and how far it is open in each frame, or None where there is none."""
     length, size = frames.shape[:2]
     kind = nearest(frames[:, : size // 2], np.array([DRAWER, HANDLE, INSIDE], float), WITHIN)
-    front = (kind == 0).mean(0)
-    if (front > 0.5).sum() < 0.1 * size:
+    front = kind == 0
+    columns = np.flatnonzero(front.any(1).mean(0) > 0.5)
+    if np.median(front.sum((1, 2))) < SHOWN * size or len(columns) < SHOWN * size:
         return None
-    columns = np.flatnonzero((front > 0.3).any(0))
     centre = float(columns[0] + columns[-1] + 1) / 2 / size
     seen = torch.from_numpy(frames).reshape(length, size * size, 3)
     openings = np.linspace(0, Drawer(centre=0.5).travel, OPENINGS)
