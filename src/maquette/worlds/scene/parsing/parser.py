@@ -13,7 +13,7 @@ from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draf
 from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.judging import judged, velocities
 from maquette.worlds.scene.parsing.machinery import machine_of
-from maquette.worlds.scene.parsing.overlaps import FAINT, Look, layers_of, look_again
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, layers_of, look_again, superfluous
 from maquette.worlds.scene.parsing.palette import NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
@@ -115,7 +115,13 @@ def _look_again(
     paths: list[Path],
 ) -> None:
     """Improve a draft, and the paths of its things."""
-    own, size = draft.tracks, round(seen.shape[1] ** 0.5)
+    size = round(seen.shape[1] ** 0.5)
+    scenery = behind(draft, len(seen), size)
+    known = [thing for thing in (things[n] for n in draft.tracks) if thing is not None]
+    useless = superfluous(seen, scenery, known, [paths[n] for n in draft.tracks])
+    own = draft.tracks = tuple(n for i, n in enumerate(draft.tracks) if i not in useless)
+    if not own:
+        return
     look = look_again(
         seen,
         lambda opening: behind(replace(draft, openings=opening), len(seen), size),

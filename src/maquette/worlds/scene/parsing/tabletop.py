@@ -56,10 +56,10 @@ def zones_of(median: Float[np.ndarray, "size size 3"]) -> tuple[Zone, ...]:
 
     seen = torch.from_numpy(median.reshape(1, -1)).float()
     start = np.array([[number for _, centre in found for number in centre]])
-    for _ in range(2):
+    for step in (0.5, 0.15):
         weight = plausible(seen.view(size, size, 3), draw(start).view(size, size, 3)).view(1, -1, 1)
         weight = weight.expand(-1, -1, 3).reshape(1, -1)
-        start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], 0.15 / size), rounds=3)
+        start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], step / size), rounds=4)
     return zones(start[0])
 
 
