@@ -112,8 +112,9 @@ def test_frechet_distance_is_nothing_to_itself_and_grows_with_what_differs(refer
     same_law = frechet_distance(others, reference).value
     few_colours = frechet_distance(readings_of(range(400, 600), colours=("red", "blue", "green")), reference).value
     no_large = frechet_distance(readings_of(range(400, 600), sizes=("small",)), reference).value
-    fast = frechet_distance(readings_of(range(400, 600), speed=1.5), reference).value
-    assert same_law < min(few_colours, no_large, fast) / 2
+    frozen = [replace(one, position=np.repeat(one.position[:1], len(one), axis=0)) for one in others]
+    at_rest = frechet_distance(frozen, reference).value
+    assert same_law < min(few_colours, no_large, at_rest) / 2
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])

@@ -74,7 +74,7 @@ def test_what_a_screen_hides_is_nowhere(clips, readings):
     clip, reading = clips[number], readings[number]
     (screen,) = clip.of(Screen)
     mover = reading.things.index(clip.things[0])
-    reach = clip.things[0].reach
+    reach = clip.things[0].radius
     x = clip.position[:, 0, 0]
     hidden = (x - reach > screen.left) & (x + reach < screen.right)
     assert hidden.any()

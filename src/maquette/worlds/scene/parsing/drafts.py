@@ -20,6 +20,11 @@ from maquette.worlds.scene.raster import paint_boxes
 from maquette.worlds.scene.state import Drawer, Pendulum, Scenery, Screen
 from maquette.worlds.scene.vocabulary import View
 
+OPEN = 0.05
+"""Share of all pixels that must be sky or table."""
+MOST = 14
+"""Blobs of colour that a clip may have for any to count as a thing."""
+
 
 @dataclass(kw_only=True)
 class Draft:
@@ -44,9 +49,12 @@ class Draft:
 def draft_of(frames: UInt8[np.ndarray, "frames size size 3"]) -> Draft:
     """View and scenery."""
     colours = frames.reshape(-1, 3).astype(np.float32)
-    view: View = "side" if _near(colours, SKY) >= _near(colours, TABLE) else "top"
+    sky, table = _near(colours, SKY), _near(colours, TABLE)
+    view: View = "side" if sky >= table else "top"
     draft = Draft(view=view)
     try:
+        if max(sky, table) < OPEN * len(colours):
+            raise Unexplained("neither sky nor table top is to be seen")
         if view == "side":
             draft.scenery = side_scenery(frames.astype(np.float32))
         else:
@@ -99,15 +107,17 @@ def all_tracks(
     size = round(label.shape[1] ** 0.5)
     picture, shares = (one.reshape(-1, size, size) for one in (label, share))
     owner = np.where(masked | (label == FIXTURE), -2, -1)
+    blobs = {colour: blobs_of(picture, shares, colour) for colour in colours_in(label)}
     tracks: list[Track] = []
-    for colour in colours_in(label):
-        blobs = blobs_of(picture, shares, colour)
-        of_blob = np.full(len(blobs.mass) + 1, -1)
-        for clip in range(clips):
-            for track in tracks_of(blobs, colour, clip, length):
-                of_blob[track.blob[track.blob > 0]] = len(tracks)
-                tracks.append(track)
-        owned = of_blob[blobs.number].reshape(label.shape)
+    for clip in range(clips):
+        found = [track for colour, those in blobs.items() for track in tracks_of(those, colour, clip, length)]
+        tracks += found if len(found) <= MOST else []
+    for colour, those in blobs.items():
+        of_blob = np.full(len(those.mass) + 1, -1)
+        for number, track in enumerate(tracks):
+            if track.colour == colour:
+                of_blob[track.blob[track.blob > 0]] = number
+        owned = of_blob[those.number].reshape(label.shape)
         owner = np.where(owned >= 0, owned, owner)
     return tracks, owner
 

@@ -39,7 +39,7 @@ def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list
             why = (
                 f"frame {frame} is not explained {where}: it is off by {peak:.0f} of 255 there, by {of_mean:.1f} in all"
             )
-        elif (found := _unlike(clip, of_pixels)) is not None:
+        elif peak > THING and (found := _unlike(clip, of_pixels)) is not None:
             number, frame, off_by = found
             thing = clip.things[number]
             looks = f"{thing.size} {thing.colour} {thing.shape}"

@@ -173,7 +173,7 @@ def bounce(motion: Motion) -> Deviations:
 def _rebounds(track: Track) -> Float[np.ndarray, " seen"] | None:
     """Against flights, the first fitted, whose landings each leave the same share of the speed."""
     first = _flight_ends(track)
-    if first < 3:
+    if first < 3 or track.low[first:].max(initial=0.0) < BOUNCES:
         return None
     up, at = np.polyfit(track.time[:first], (track.low + GRAVITY * track.time**2 / 2)[:first], 1)
     numbers = np.array([at, up, 0.0])

@@ -130,6 +130,29 @@ def _together(
     )
 
 
+def superfluous(
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Float32[Tensor, "frames pixels 3"],
+    things: Sequence[Thing],
+    paths: Sequence[Path],
+) -> list[int]:
+    """The things without which the frames are better explained: of seams and shadows one takes for things."""
+    filled = np.array([expectation(path) for path in paths]).reshape(len(things), len(seen), 3)
+    flat, kept = np.zeros((len(seen), len(things)), int), np.ones(len(things), bool)
+
+    def unlike() -> float:
+        those = np.broadcast_to(kept, flat.shape)
+        return float((seen - painted(behind, things, filled, flat, those)).abs().sum())
+
+    least = unlike()
+    for number in range(len(things)):
+        kept[number] = False
+        without = unlike()
+        kept[number] = without > least
+        least = min(least, without)
+    return np.flatnonzero(~kept).tolist()
+
+
 def layers_of(
     tracks: Sequence[Track], things: Sequence[Thing], paths: Float[np.ndarray, "things frames 3"]
 ) -> Int[np.ndarray, "frames things"]:

@@ -13,9 +13,9 @@ from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draf
 from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.judging import judged, velocities
 from maquette.worlds.scene.parsing.machinery import machine_of
-from maquette.worlds.scene.parsing.overlaps import FAINT, Look, look_again
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, layers_of, look_again, superfluous
 from maquette.worlds.scene.parsing.palette import NOTHING, unmix
-from maquette.worlds.scene.parsing.poses import Path, follow
+from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.sightings import Track
 from maquette.worlds.scene.state import Pendulum, Thing
@@ -74,6 +74,11 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
     paths = follow(sight, tracks, things)
     for draft in drafts:
         draft.tracks = tuple(i for i in draft.tracks if things[i] is not None)
+        if draft.is_crowded:
+            own = list(draft.tracks)
+            known = [thing for thing in (things[n] for n in own) if thing is not None]
+            filled = np.array([expectation(paths[n]) for n in own])
+            draft.layers = layers_of([tracks[n] for n in own], known, filled)
     readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
     for _ in range(LOOKS):
         poor = [i for i, reading in enumerate(readings) if reading.rejected and drafts[i].is_crowded]
@@ -110,7 +115,13 @@ def _look_again(
     paths: list[Path],
 ) -> None:
     """Improve a draft, and the paths of its things."""
-    own, size = draft.tracks, round(seen.shape[1] ** 0.5)
+    size = round(seen.shape[1] ** 0.5)
+    scenery = behind(draft, len(seen), size)
+    known = [thing for thing in (things[n] for n in draft.tracks) if thing is not None]
+    useless = superfluous(seen, scenery, known, [paths[n] for n in draft.tracks])
+    own = draft.tracks = tuple(n for i, n in enumerate(draft.tracks) if i not in useless)
+    if not own:
+        return
     look = look_again(
         seen,
         lambda opening: behind(replace(draft, openings=opening), len(seen), size),
