@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from maquette.core.seeds import numpy_generator
 from maquette.core.statistics.intervals import wilson_interval
-from maquette.language.chat import PLAIN, ChatTemplate
-from maquette.language.interface import LanguageModel, Message, Sampling
+from maquette.language.chat import PLAIN, ChatTemplate, shortened
+from maquette.language.engine.engine import Engine
+from maquette.language.interface import Message, Sampling
 from maquette.language.llama import count_targets, next_token_loss
 from maquette.language.replies import with_replies
 from maquette.language.tokenizers import END, end_id, train_bpe
@@ -147,8 +148,10 @@ class Answered:
         return found.low, found.high
 
 
-def examine(model: LanguageModel, conversations: Sequence[Conversation]) -> list[Answered]:
+def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
+
+    What the model's context has no room for is left out as `chat.shortened` does.
 
     Returns:
         One a kind of question, by name, and at the end one of all together.
@@ -159,7 +162,8 @@ def examine(model: LanguageModel, conversations: Sequence[Conversation]) -> list
     for number in range(max(map(len, said))):
         going = [i for i, turns in enumerate(said) if number < len(turns)]
         for i in going:
-            histories[i].append(Message(role="user", content=said[i][number].said))
+            asked = [*histories[i], Message(role="user", content=said[i][number].said)]
+            histories[i] = shortened(asked, lambda one: len(model.tokens(one)) + ANSWER <= model.context) or asked
         completions = model.sample([histories[i] for i in going], Sampling(max_tokens=ANSWER, temperature=0))
         for i, (completion,) in zip(going, completions, strict=True):
             histories[i].append(Message(role="assistant", content=completion.text))
