@@ -150,6 +150,7 @@ def merged(clip: Clip, size: int, seed: int) -> Frames:
         things=(replace(thing, shape=shape), *clip.things),
         position=np.concatenate([aside, clip.position], axis=1),
         angle=np.concatenate([clip.angle[:, :1], clip.angle], axis=1),
+        layers=np.concatenate([clip.layers[:, :1], clip.layers], axis=1),
         scenery=tuple(replace(part, bob=1) if hasattr(part, "bob") else part for part in clip.scenery),
     )
     return frames_of_many([twin], size)[0]

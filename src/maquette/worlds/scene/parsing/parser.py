@@ -121,6 +121,7 @@ def _look_again(
     useless = superfluous(seen, scenery, known, [paths[n] for n in draft.tracks])
     own = draft.tracks = tuple(n for i, n in enumerate(draft.tracks) if i not in useless)
     if not own:
+        draft.layers = np.zeros((0, 0), int)
         return
     look = look_again(
         seen,
