@@ -32,11 +32,11 @@ bench:  ## the benchmarks: nothing else should run beside them
 	@for file in benchmarks/*.py; do $(bin)/python $$file || exit 1; done
 
 outside:  ## checks that need other projects' heavy packages or outside data, in .venv-outside
-	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,outside
+	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers
 	@bash scripts/lerobot.sh
 	@.venv-outside/bin/python -m pytest -W default -rs tests/outside
 
-docs:  ## regenerate what is generated: RESULTS.md, the table in README.md
+docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and docs/scene.md
 	@bash scripts/setup.sh dev
 	@$(bin)/python scripts/generate_docs.py
 

@@ -1,4 +1,4 @@
-"""The scene world's rates: frames drawn, clips simulated, environment steps; physics and rendering apart.
+"""The scene world's rates: frames drawn, clips simulated, environment steps, clips read; physics and rendering apart.
 
 Medians over rounds with their quartiles. The renderer uses one core or all by its threads, environments use all by
 worker processes, physics alone uses one. Run: python benchmarks/scene.py
@@ -24,12 +24,15 @@ from maquette.core.provenance import commit, cores, machine, versions
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
 from maquette.worlds.scene.actions.vector import SceneVectorEnv
 from maquette.worlds.scene.laws import Knobs, random_clip
+from maquette.worlds.scene.parsing.parser import read_clips
 from maquette.worlds.scene.render import frames_of_many
 
 RECORD = Path(__file__).parents[1] / "results" / "benchmarks" / "scene.json"
 CLIPS, THINGS = 64, 3
 TABLES, STEPS = 64, 20
 FRAMES_PER_SECOND = {16: None, 32: 8_000, 64: 3_000}
+READ = 32
+CLIPS_PER_SECOND = {32: 30, 64: None}
 STEPS_PER_SECOND = {0: None, 32: 5_000, 64: 2_500}
 
 
@@ -63,6 +66,18 @@ def physics(rounds: int) -> dict[str, dict[str, Any]]:
 
     (seconds,) = take_turns(rounds, simulate)
     return {"frames simulated, one core": rates(sum(lengths) // rounds, seconds) | {"target": None}}
+
+
+def reading(rounds: int) -> dict[str, dict[str, Any]]:
+    """Clips of the side view read back."""
+    torch.set_num_threads(1)
+    clips = [random_clip(seed, Knobs(objects=seed % 3)) for seed in range(READ)]
+    pictures = [frames_of_many(clips, size) for size in CLIPS_PER_SECOND]
+    seconds = take_turns(rounds + 1, *(partial(read_clips, frames) for frames in pictures))
+    return {
+        f"clips of {len(clips[0])} frames read, {size} px, one core": rates(READ, spent[1:]) | {"target": target}
+        for (size, target), spent in zip(CLIPS_PER_SECOND.items(), seconds, strict=True)
+    }
 
 
 def stepping(rounds: int) -> dict[str, dict[str, Any]]:
@@ -101,7 +116,7 @@ def main() -> int:
     arguments = parser.parse_args()
     prepare_process()
     console, found = Console(width=110), dict[str, dict[str, Any]]()
-    for measure in (rendering, physics, stepping):
+    for measure in (rendering, physics, reading, stepping):
         with console.status(measure.__name__):
             found |= measure(arguments.rounds)
     table = Table("", "a second (quartiles)", "µs each", "target", title=f"{cores()} cores")

@@ -1,10 +1,12 @@
-"""Regenerates what is generated: RESULTS.md and the table of systems in README.md, from the records in results/.
+"""Regenerates what is generated: RESULTS.md and tables in README.md and docs/scene.md, from the records in results/.
 
 `--check` writes nothing and exits with 1 if one of them is out of date.
 """
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -88,9 +90,71 @@ def status(system: System, evidence: dict[str, Evidence]) -> str:
 
 def readme(old: str, new_table: str) -> str:
     """README.md with its table replaced."""
-    before, _, rest = old.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + new_table + (after or "\n")
+    return between(old, BEGIN, END, new_table)
+
+
+def between(old: str, begin: str, end: str, new: str) -> str:
+    """A page with all from one marker to the other replaced."""
+    before, _, rest = old.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + new + (after or "\n")
+
+
+def scene(old: str) -> str:
+    """docs/scene.md with its tables replaced, each by what its record holds."""
+    for name, path, rows in (
+        ("parser", "scene/parser.json", parser_table),
+        ("words", "scene/words.json", words_table),
+        ("experts", "benchmarks/scene_experts.json", experts_table),
+    ):
+        record = ROOT / "results" / path
+        text = rows(json.loads(record.read_text(encoding="utf-8"))) if record.exists() else "No record yet."
+        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+        old = between(old, begin, end, f"{begin}\n{text}\n{end}")
+    return old
+
+
+def parser_table(record: dict[str, Any]) -> str:
+    """A row for each kind of clips: rejected ones, errors among the others, and how far off places are."""
+    names = list(record["rows"][0]["wrong"])
+    header = ["clips", "n", "rejected", *names, "place off, px: median, 99 %", "speed off: median"]
+    lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
+    for row in record["rows"]:
+        title = f"{row['view']}, {row['size']} px: {row['clips']}" + (
+            " (**wrong**)" if row["should_be_rejected"] else ""
+        )
+        cells = [title, str(row["n"]), f"{row['rejected'] / row['n']:.1%}"]
+        cells += [f"{bad / of:.1%} of {of}" if of else "" for bad, of in row["wrong"].values()]
+        if row["places"]:
+            cells += [f"{row['pixels_median']:.3f}, {row['pixels_99']:.2f}", f"{row['velocity_median']:.4f}"]
+        else:
+            cells += ["", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def words_table(record: dict[str, Any]) -> str:
+    """How many sentences were looked at, and how many rightly judged."""
+    lines = [f"Over {record['scenes']:,} scenes:", "", "| sentences | n | judged rightly |", "|---|---|---|"]
+    lines += [f"| {kind} | {n:,} | {record['right'][kind] / n:.3%} |" for kind, n in record["n"].items()]
+    return "\n".join([*lines, "", f"Of all false sentences {record['false_caught']:.3%} are caught."])
+
+
+def experts_table(record: dict[str, Any]) -> str:
+    """Success by task and robot."""
+    robots = list(dict.fromkeys(rate["embodiment"] for rate in record["rates"]))
+    lines = ["| task | " + " | ".join(robots) + " |", "|---" * (len(robots) + 1) + "|"]
+    for task in dict.fromkeys(rate["task"] for rate in record["rates"]):
+        those = [rate for rate in record["rates"] if rate["task"] == task]
+        cells = [f"{one['success']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in those]
+        lines.append(f"| {task} | " + " | ".join(cells) + " |")
+    forks = [
+        f"{one['embodiment']}: either way in at least {one['least_share_of_a_side']:.0%} of {one['runs']} runs from "
+        f"one state, on {one['forks']} of {one['tables']} tables; the mean of both ways succeeds on "
+        f"{one['successes_of_the_mean']}."
+        for one in record["forks"]
+    ]
+    return "\n".join([*lines, "", *forks])
 
 
 def main() -> int:
@@ -98,7 +162,12 @@ def main() -> int:
     evidence = committed()
     page = ROOT / "README.md"
     old = page.read_text(encoding="utf-8")
-    texts = {ROOT / "RESULTS.md": results(evidence), page: readme(old, table(evidence))}
+    world = ROOT / "docs" / "scene.md"
+    texts = {
+        ROOT / "RESULTS.md": results(evidence),
+        page: readme(old, table(evidence)),
+        world: scene(world.read_text(encoding="utf-8")),
+    }
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" in sys.argv:

@@ -1,6 +1,7 @@
 """What every study must do, shown at its smoke scale."""
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,18 +61,26 @@ def test_smoke_scale_answers_every_claim_and_is_not_run_twice(reference, tmp_pat
 @pytest.mark.slow
 def test_a_trial_is_a_function_of_config_and_seed_however_it_is_interrupted(reference, tmp_path):
     study = load_study(reference)
-    arm, config = next(iter(study.configs(study.scale("smoke")).items()))
-    whole = dict(study.trial(config, 3, Run(tmp_path / "whole")))
-    assert dict(study.trial(config, 3, Run(tmp_path / "twin"))) == whole
-    assert dict(study.trial(config, 4, Run(tmp_path / "other seed"))) != whole
+    scale = study.scale("smoke")
+    arm, config = next(iter(study.configs(scale).items()))
+    made: dict[str, Path] = {}
+    for name in study.artifacts_of(arm):
+        place = tmp_path / "artifacts" / name
+        study.artifacts[name].make(study.artifact_config(name, scale.changes_to(arm)), Run(place, artifacts=made))
+        made[name] = place
+    whole = dict(study.trial(config, 3, Run(tmp_path / "whole", artifacts=made)))
+    assert dict(study.trial(config, 3, Run(tmp_path / "twin", artifacts=made))) == whole
+    assert dict(study.trial(config, 4, Run(tmp_path / "other seed", artifacts=made))) != whole
 
     def kill_half_way(event):
         if event["kind"] == "progress" and event["done"] > event["total"] / 2:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        study.trial(config, 3, Run(tmp_path / "killed", emit=kill_half_way))
-    assert dict(study.trial(config, 3, Run(tmp_path / "killed"))) == whole, f"{arm} does not resume to the same bits"
+        study.trial(config, 3, Run(tmp_path / "killed", emit=kill_half_way, artifacts=made))
+    assert dict(study.trial(config, 3, Run(tmp_path / "killed", artifacts=made))) == whole, (
+        f"{arm} does not resume to the same bits"
+    )
 
 
 def test_an_unknown_scale_is_named():

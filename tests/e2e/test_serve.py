@@ -296,6 +296,19 @@ def test_samples_of_one_prompt_share_its_tokens(client, engine):
     assert one.usage.completion_tokens == sum(len(choice.logprobs.content) for choice in one.choices)
 
 
+@pytest.mark.parametrize("more", [{}, {"echo": True, "logprobs": 1}], ids=["bare", "echo"])
+def test_token_ids_are_told_when_asked_for_and_only_the_generated_ones(client, engine, more):
+    asked = {"model": "tiny", "prompt": "é", "seed": 1, "max_tokens": 30, **more}
+    (expected,) = alone(engine, "é", seed=1, max_tokens=30)
+    ids = {"extra_body": {"return_token_ids": True}}
+    assert tuple(client.completions.create(**asked, **ids).choices[0].token_ids) == expected.tokens
+    chunks = list(client.completions.create(**asked, **ids, stream=True))
+    assert tuple(token for chunk in chunks for token in chunk.choices[0].token_ids) == expected.tokens
+    assert client.completions.create(**asked).choices[0].token_ids is None
+    talk = client.chat.completions.create(model="tiny", messages=TALK, seed=1, max_tokens=30, **ids)
+    assert tuple(talk.choices[0].token_ids) == alone(engine, as_messages(TALK), seed=1, max_tokens=30)[0].tokens
+
+
 def test_logprobs_of_a_chat(client, engine):
     asked = {"seed": 7, "max_tokens": 12}
     found = client.chat.completions.create(model="tiny", messages=TALK, logprobs=True, top_logprobs=3, **asked)

@@ -110,7 +110,15 @@ def test_inspect_and_chat_take_it(home, quiet, capsys, monkeypatch):
     heard = capsys.readouterr()
     first, _, again = heard.out.splitlines()
     assert again == first
-    assert heard.err.count("no room for more: /new begins another") == 1
+    assert heard.err.count("more than model can hold: say less") == 1
+
+
+def test_a_long_chat_forgets_the_oldest_turns_but_the_first(home, quiet, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("there is a red ball on the left.\n" + "what is it?\n" * 16))
+    assert commands.run(["chat", str(home / "model"), "--temperature", "0", "--max-tokens", "12"]) == 0
+    heard = capsys.readouterr()
+    assert heard.out.count("\n") >= 17  # one an answer; a model of eight steps may break lines of its own
+    assert "forgotten for want of room" in heard.err
 
 
 def test_it_takes_no_text(home, quiet):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from maquette.robotics.datasets.inspection import inspect_dataset
 from maquette.robotics.datasets.layout import ACTION, STATE
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.datasets.validation import validate
+from maquette.robotics.deployment import load
+from maquette.robotics.training import RECIPES, carry_out
 
 PYTHON = Path(os.environ.get("MAQUETTE_LEROBOT", ".venv-lerobot")).absolute() / "bin" / "python"
 pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="scripts/lerobot.sh has not made .venv-lerobot")
@@ -72,6 +75,13 @@ def test_we_read_what_lerobot_writes(tmp_path):
         assert episode.tasks == (f"move the thing {episode.number % 2}",)
     assert_the_same(lerobot("read", tmp_path / "data"), dataset)
     assert inspect_dataset(tmp_path / "data").facts["episodes"] == 3
+    recipe = RECIPES["pi0"]
+    recipe = replace(recipe, size="tiny", chunk=8, pixels=32, rows=8, train=replace(recipe.train, steps=4))
+    trained = carry_out(recipe, tmp_path / "data", tmp_path / "policy")
+    assert np.isfinite(trained.final["held_out_loss"])
+    card = load(tmp_path / "policy").card
+    assert card.cameras == ("observation.images.left", "observation.images.right")
+    assert (card.shape.state, card.shape.numbers, card.control_hz) == (4, 3, 15)
 
 
 @pytest.mark.parametrize("pictures", ["image", "video"])

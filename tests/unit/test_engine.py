@@ -138,6 +138,27 @@ def test_the_quick_step_is_the_model_s_own(config, ragged):
             assert (row - whole).abs().max() <= 1e-5 * whole.abs().max()
 
 
+@pytest.mark.parametrize("config", [TINY, LOCAL, SCALED], ids=["llama", "windows-bias-norms", "yarn-tied"])
+def test_the_quick_step_in_bfloat16_is_as_near_to_float32_as_the_model_s_own(config):
+    exact = engine_of(config).model
+    engine = engine_of(config)
+    engine.model.to(torch.bfloat16)
+    exact.load_state_dict(engine.model.state_dict())
+    text = torch.randint(0, 257, (64, 20), generator=torch.Generator().manual_seed(0))
+    errors = {}
+    with torch.inference_mode():
+        places = torch.arange(19).expand(8, 19)
+        for name in ("decoder", "model"):
+            found = []
+            for rows in text.split(8):
+                engine.model(rows[:, :-1], positions=places, cache=Rows(engine.scheduler.cache, 0, places))
+                found.append(engine.scheduler._decode(rows[:, -1], torch.full((8,), 19)).float())
+            errors[name] = (torch.cat(found) - exact(text)[:, -1]).norm()
+            assert engine.scheduler.decoder is not None or name == "model"
+            engine.scheduler.decoder = None
+    assert errors["decoder"] < 1.2 * errors["model"]
+
+
 def test_without_a_seed_two_calls_differ_and_tell_their_seeds():
     engine = engine_of()
     one, two = (engine.sample(["ab"], Sampling(max_tokens=20))[0][0] for _ in range(2))

@@ -147,6 +147,7 @@ def test_all_at_once_is_what_a_run_of_each_study_finds(seeds):
         means = {"new": rng.normal(4, 0.7), "old": 3.0, "again": 3.8, "placebo": rng.normal(2, 1), "handicap": 2.0}
         spread = rng.choice([0.0, 0.3, 1.0])
         by_seed = {
+            # Not below zero, where a claim about a ratio is refused.
             seed: {arm: {"m": abs(mean + spread * rng.normal())} for arm, mean in means.items()}
             for seed in range(seeds)
         }

@@ -176,3 +176,10 @@ def test_machine_versions_and_commit_say_something(tmp_path):
     assert provenance.machine()["memory_gib"] > 0
     assert provenance.versions()["python"].startswith("3.")
     assert provenance.commit(tmp_path) == "unknown"
+
+
+def test_processors_of_one_name_are_told_apart():
+    zen = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: {}\nmodel name\t: AMD EPYC\n\nprocessor\t: 1\n"
+    assert provenance.cpu_in(zen.format(17)) == "AMD EPYC, family 25, model 17"
+    assert provenance.cpu_in(zen.format(1)) != provenance.cpu_in(zen.format(17))
+    assert provenance.cpu_in("processor\t: 0\nBogoMIPS\t: 50.00\n")  # no name on some ARM

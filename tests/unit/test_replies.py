@@ -1,10 +1,10 @@
-"""language/replies: of a conversation only what the assistant says is learned, with what closes it."""
+"""Conversations as models read them: what of them is learned, and what is left out for want of room."""
 
 import pytest
 
 from maquette.core.errors import UserError
 from maquette.language import tokenizers
-from maquette.language.chat import PLAIN, ChatTemplate
+from maquette.language.chat import PLAIN, ChatTemplate, shortened
 from maquette.language.interface import Message
 from maquette.language.replies import with_replies
 
@@ -51,3 +51,20 @@ def test_a_template_that_rewrites_earlier_replies_is_refused():
     forgetful += "{% if add_generation_prompt %}[assistant]{% endif %}"
     with pytest.raises(UserError, match="give one that only appends"):
         learned(TALK, ChatTemplate(source=forgetful))
+
+
+@pytest.mark.parametrize(
+    ("most", "left"),
+    [(8, "sua ua ua u"), (7, "sua ua u"), (6, "sua ua u"), (5, "sua u"), (4, "sua u"), (3, None)],
+)
+def test_what_leaves_a_conversation_are_its_oldest_exchanges_but_the_first(most, left):
+    roles = {"s": "system", "u": "user", "a": "assistant"}
+    talk = [Message(role=roles[one], content=str(i)) for i, one in enumerate("suauauau")]
+    kept = shortened(talk, lambda messages: len(messages) <= most)
+    if left is None:
+        assert kept is None
+    else:
+        expected = left.replace(" ", "")
+        assert "".join(one.role[0] for one in kept) == expected
+        assert kept[:3] == talk[:3]
+        assert kept[3:] == talk[len(talk) - len(expected) + 3 :]

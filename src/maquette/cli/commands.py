@@ -17,27 +17,14 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
-from maquette.cli import models, posttrain, research, solving, videos, worlds
-from maquette.cli.arguments import (
-    Chat,
-    Criticise,
-    Generate,
-    Improve,
-    Inspect,
-    List,
-    New,
-    Plan,
-    PlanStudy,
-    Report,
-    Run,
-    Serve,
-    Tour,
-    Train,
-    World,
-    parse,
-)
-from maquette.cli.options import RECORDS
-from maquette.cli.posttrain_arguments import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli import models, posttrain, research, robots, solving, videos, worlds
+from maquette.cli.arguments import parse
+from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli.arguments.robots import Collect, Evaluate
+from maquette.cli.arguments.scenes import Generate, World
+from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.records import read_checked
@@ -82,6 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     others |= {TrainSft: posttrain.sft, TrainGrpo: posttrain.grpo, Show: posttrain.show, Solve: solving.solve}
     others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
     others |= {Generate: videos.generate}
+    others |= {Collect: robots.collect, Evaluate: robots.evaluate}
     return others[type(command)](command)
 
 
@@ -293,6 +281,10 @@ def _train(command: Train) -> int:
         return videos.train(command)
     if command.clips:
         raise UserError(f"--clips goes with {' or '.join(videos.RECIPES)}; {command.recipe} learns from --text.")
+    if command.recipe in robots.POLICIES:
+        return robots.train(command)
+    if policy := [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]:
+        raise UserError(f"--{policy[0]} is for policies, and {command.recipe} is none; leave it out.")
     allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare

@@ -14,13 +14,18 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from maquette.cli.arguments import Chat, Inspect, Serve, Train
+from maquette.cli import robots
+from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
 from maquette.core.devices import pick_device, prepare_process
+from maquette.core.errors import UserError
 
 if TYPE_CHECKING:
     from maquette.language.interface import LanguageModel, Message, Sampling
     from maquette.language.recipes import Recipe
     from maquette.train.distributed import World as Processes
+
+ROOM = 16
+"""Tokens that are kept free for an answer."""
 
 
 def serve(command: Serve) -> int:
@@ -55,6 +60,12 @@ def serve(command: Serve) -> int:
 def inspect(command: Inspect) -> int:
     """Print what a folder holds; 1 if something is wrong with it."""
     prepare_process()
+    if robots.is_dataset(command.directory):
+        return robots.inspect(command)
+    if robots.is_policy(command.directory) and not command.sheet:
+        return robots.inspect_policy(command)
+    if command.sheet:
+        raise UserError(f"--sheet draws datasets, and {command.directory} is none; leave it out.")
     from maquette.language.inspection import inspect_folder
 
     found = inspect_folder(command.directory, rows=command.rows, context=command.context)
@@ -90,16 +101,16 @@ def chat(command: Chat) -> int:
         if said == "/new":
             turns = list(begin)
             continue
-        turns.append(Message(role="user", content=said))
-        pieces = _answer(model, turns, sampling)
-        if pieces is None:
-            turns.pop()
-            print("The conversation has no room for more: /new begins another, or say less.", file=sys.stderr)
+        asked = _with_room([*turns, Message(role="user", content=said)], model)
+        if asked is None:
+            print(f"That is more than {model.name} can hold: say less, or begin again with /new.", file=sys.stderr)
             continue
-        answer = ""
+        if len(asked) <= len(turns):
+            print("(What was said first is kept, the oldest of the rest forgotten for want of room.)", file=sys.stderr)
+        turns, answer = asked, ""
         wrap = Wrapped(sys.stdout, shutil.get_terminal_size().columns if sys.stdout.isatty() else 0)
         with contextlib.suppress(KeyboardInterrupt):
-            for piece in pieces:
+            for piece in _answer(model, turns, sampling):
                 answer += piece
                 wrap.write(piece)
         wrap.close()
@@ -115,16 +126,25 @@ def _asked() -> str:
         return ""
 
 
-def _answer(model: "LanguageModel", turns: "list[Message]", sampling: "Sampling") -> "Iterator[str] | None":
-    """The answer as it comes, from an endpoint all at once; None where the context has no room for one."""
+def _with_room(turns: "list[Message]", model: "LanguageModel") -> "list[Message] | None":
+    """The turns, or as many as leave room for an answer; None where the last alone leaves none."""
+    from maquette.language.chat import shortened
     from maquette.language.engine.engine import Engine
 
     if not isinstance(model, Engine):
-        return (model.sample([turns], sampling)[0][0].text for _ in range(1))
-    room = model.context - len(model.tokens(turns))
-    if room < 1:
-        return None
-    return model.stream(turns, replace(sampling, max_tokens=min(sampling.max_tokens, room)))
+        return turns
+    return shortened(turns, lambda kept: len(model.tokens(kept)) + ROOM <= model.context)
+
+
+def _answer(model: "LanguageModel", turns: "list[Message]", sampling: "Sampling") -> "Iterator[str]":
+    """The answer as it comes; from an endpoint all at once."""
+    from maquette.language.engine.engine import Engine
+
+    if isinstance(model, Engine):
+        room = model.context - len(model.tokens(turns))
+        yield from model.stream(turns, replace(sampling, max_tokens=min(sampling.max_tokens, room)))
+    else:
+        yield model.sample([turns], sampling)[0][0].text
 
 
 class Wrapped:

@@ -12,8 +12,8 @@ from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 from rich.text import Text
 
-from maquette.cli.options import RECORDS
-from maquette.cli.posttrain_arguments import Show, TrainGrpo, TrainSft
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.posttraining import Show, TrainGrpo, TrainSft
 from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import write_text

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from maquette.cli.arguments import RECORDS, Criticise, Improve, New, PlanStudy
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.studies import Criticise, Improve, New, PlanStudy
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError
 

@@ -10,13 +10,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from maquette.cli.options import RECORDS
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.posttraining import Solve
 from maquette.cli.posttrain import PUZZLES
-from maquette.cli.posttrain_arguments import Solve
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import write_json, write_text
-from maquette.core.statistics import Interval
 from maquette.core.user_code import functions_of
 
 if TYPE_CHECKING:
@@ -102,6 +101,8 @@ def _check(name: str | None, rows: Sequence[Mapping[str, Any]]) -> "Check":
 
 
 def _plain(point: "Point") -> dict[str, Any]:
+    from maquette.core.statistics import Interval
+
     accuracy = point.accuracy
     known = asdict(accuracy) if isinstance(accuracy, Interval) else {"mean": accuracy}
     return {"k": point.k, "tokens": point.tokens, **known}

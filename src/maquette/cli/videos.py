@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
-from maquette.cli.arguments import RECORDS, Generate, Train
+from maquette.cli.arguments.models import Train
+from maquette.cli.arguments.options import RECORDS
+from maquette.cli.arguments.scenes import Generate
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 

@@ -4,7 +4,7 @@ import json
 
 from rich.console import Console
 
-from maquette.cli.arguments import World
+from maquette.cli.arguments.scenes import World
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError, did_you_mean
 

@@ -34,14 +34,23 @@ def machine() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
+    """Its name with family and model: clouds give one name to processors that round otherwise."""
     try:
         if sys.platform == "darwin":
             command = ["sysctl", "-n", "machdep.cpu.brand_string"]
             return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout.strip()
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration, subprocess.SubprocessError):
+        return cpu_in(Path("/proc/cpuinfo").read_text())
+    except (OSError, subprocess.SubprocessError):
         return platform.processor() or "unknown"
+
+
+def cpu_in(cpuinfo: str) -> str:
+    """The first processor of Linux's /proc/cpuinfo: AMD EPYC, family 25, model 17."""
+    lines = (line.partition(":") for line in cpuinfo.partition("\n\n")[0].splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    named = [facts.get("model name") or platform.processor() or "unknown"]
+    named += [f"{word} {facts[name]}" for word, name in (("family", "cpu family"), ("model", "model")) if name in facts]
+    return ", ".join(named)
 
 
 def versions() -> dict[str, str]:

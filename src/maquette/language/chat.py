@@ -3,7 +3,7 @@
 import datetime
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -106,6 +106,17 @@ def read_template(directory: Path) -> ChatTemplate | None:
     if not isinstance(source, str):
         return None
     return ChatTemplate(source=source, tokens=special_tokens(settings))
+
+
+def shortened(messages: Sequence[Message], fits: Callable[[Sequence[Message]], bool]) -> list[Message] | None:
+    """The conversation without its oldest exchanges, the first apart, as few as make it fit; None if nothing does."""
+    kept = list(messages)
+    first = next((i for i, one in enumerate(kept) if one.role == "assistant"), len(kept)) + 1
+    while not fits(kept):
+        if len(kept) < first + 3:
+            return None
+        del kept[first : first + 2]
+    return kept
 
 
 def save_template(template: ChatTemplate, directory: Path) -> None:

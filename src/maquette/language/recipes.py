@@ -80,8 +80,8 @@ RECIPES = {
         ),
         rows=8,
         train=TrainConfig(
-            steps=2150,
-            optimizer=OptimizerConfig(kind="muon", lr=5e-3),
+            steps=4000,
+            optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
             save_every=200,
             evaluate_every=400,
             schedule=Schedule(warmup=50, cooldown=0.3),
@@ -118,13 +118,12 @@ def carry_out(
     Raises:
         UserError: as `maquette.train.loop.train`.
     """
-    # A text too short for the vocabulary asked for has a smaller tokenizer, and the model follows it.
     recipe = _fitted(recipe, text.tokenizer)
-    length = recipe.model.context
+    device, length = pick_device(recipe.train.device), recipe.model.context
     trained = pretrain(
         text,
         recipe.model,
-        recipe.train,
+        replace(recipe.train, compile=recipe.train.compile or compile_pays(recipe.flops, device)),
         rows=recipe.rows,
         length=length,
         directory=out / "training",
@@ -193,10 +192,8 @@ def carry_out_chat(
 
 
 def _fitted(recipe: Recipe, tokenizer: Tokenizer) -> Recipe:
-    """The recipe for the tokenizer that there is, compiled where that pays."""
-    fitted = replace(recipe, model=replace(recipe.model, vocabulary=tokenizer.get_vocab_size()))
-    compiled = recipe.train.compile or compile_pays(fitted.flops, pick_device(recipe.train.device))
-    return replace(fitted, train=replace(recipe.train, compile=compiled))
+    """A text too short for the vocabulary asked for has a smaller tokenizer, and the model follows it."""
+    return replace(recipe, model=replace(recipe.model, vocabulary=tokenizer.get_vocab_size()))
 
 
 def _leave(trained: Trained, tokenizer: Tokenizer, out: Path) -> None:

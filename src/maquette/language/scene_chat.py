@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from maquette.core.seeds import numpy_generator
 from maquette.core.statistics.intervals import wilson_interval
-from maquette.language.chat import PLAIN, ChatTemplate
-from maquette.language.interface import LanguageModel, Message, Sampling
+from maquette.language.chat import PLAIN, ChatTemplate, shortened
+from maquette.language.engine.engine import Engine
+from maquette.language.interface import Message, Sampling
 from maquette.language.llama import count_targets, next_token_loss
 from maquette.language.replies import with_replies
 from maquette.language.tokenizers import END, end_id, train_bpe
@@ -51,7 +52,7 @@ def chat_tokenizer(vocabulary: int) -> Tokenizer:
 def _plain_text(conversation: Conversation) -> str:
     lines = [
         conversation.telling,
-        conversation.listing,
+        conversation.opening.reply,
         *(line for turn in conversation.turns for line in (turn.said, turn.reply)),
     ]
     return "\n".join(lines)
@@ -69,7 +70,7 @@ def messages_of(conversation: Conversation, opening: float) -> list[Message]:
     elif opening < 0.5:
         messages = [*_exchange(f"{told} {first.said}", first.reply)]
     else:
-        messages = [*_exchange(told, conversation.listing), *_said(first)]
+        messages = [*_said(conversation.opening), *_said(first)]
         if opening > 0.85:
             greeting = GREETINGS[int((opening - 0.85) / 0.15 * len(GREETINGS)) % len(GREETINGS)]
             messages = [*_exchange(f"{greeting}.", OFFER), *messages]
@@ -133,7 +134,7 @@ class Answered:
     right: int
     n: int
     majority: int
-    """How often the commonest right reply of the kind would have been right."""
+    """How often the kind's commonest right answer was right: what always giving it would reach."""
 
     @property
     def accuracy(self) -> float:
@@ -147,19 +148,22 @@ class Answered:
         return found.low, found.high
 
 
-def examine(model: LanguageModel, conversations: Sequence[Conversation]) -> list[Answered]:
+def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
+
+    What the model's context has no room for is left out as `chat.shortened` does.
 
     Returns:
         One a kind of question, by name, and at the end one of all together.
     """
     histories: list[list[Message]] = [[] for _ in conversations]
     judged: list[tuple[Turn, str, Conversation]] = []
-    said = [(Turn(said=one.telling, reply=one.listing, kind="listing"), *one.turns) for one in conversations]
+    said = [(one.opening, *one.turns) for one in conversations]
     for number in range(max(map(len, said))):
         going = [i for i, turns in enumerate(said) if number < len(turns)]
         for i in going:
-            histories[i].append(Message(role="user", content=said[i][number].said))
+            asked = [*histories[i], Message(role="user", content=said[i][number].said)]
+            histories[i] = shortened(asked, lambda one: len(model.tokens(one)) + ANSWER <= model.context) or asked
         completions = model.sample([histories[i] for i in going], Sampling(max_tokens=ANSWER, temperature=0))
         for i, (completion,) in zip(going, completions, strict=True):
             histories[i].append(Message(role="assistant", content=completion.text))
@@ -172,13 +176,13 @@ def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
     found = []
     for kind in sorted({turn.kind for turn, _, _ in said}):
         mine = [one for one in said if one[0].kind == kind]
-        common = Counter(turn.reply for turn, _, _ in mine).most_common(1)[0][0]
+        ((_, commonest),) = Counter(turn.answer for turn, _, _ in mine).most_common(1)
         found.append(
             Answered(
                 kind=kind,
                 right=sum(is_right(turn, reply, about.scene) for turn, reply, about in mine),
                 n=len(mine),
-                majority=sum(is_right(turn, common, about.scene) for turn, _, about in mine),
+                majority=commonest,
             )
         )
     right, n, majority = (sum(getattr(one, name) for one in found) for name in ("right", "n", "majority"))

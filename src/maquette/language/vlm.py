@@ -5,7 +5,7 @@ one another whole, the answer is causal (prefix-LM). Further streams may ride in
 this: π0's action expert is one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -157,6 +157,12 @@ class VisionLanguage(nn.Module):
     def streams(self, number: int) -> Sequence[Stream]:
         """A stream's part of every block: 0 is the language's, riders follow."""
         return [cast("Stream", cast("Block", block).streams[number]) for block in self.blocks]
+
+    def unread(self) -> Iterator[nn.Parameter]:
+        """What only a next word would read, and no rider."""
+        last = self.streams(0)[-1]
+        for part in (self.norm, last.out, last.mlp_norm, last.mlp):
+            yield from part.parameters()
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> "VisionLanguage":

@@ -89,7 +89,7 @@ class SteeredStream(nn.Module):
         c = self.config
         q, k, v = self.qkv(modulate(self.attention_norm(x), by)).unflatten(-1, (3, c.heads, c.head_dim)).unbind(-3)
         if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
+            q, k = self.q_norm(q.float()).to(v), self.k_norm(k.float()).to(v)  # as RMSNorm says, also under autocast
         if rotary is not None:
             q, k = rotate(q, *rotary, c.pairing), rotate(k, *rotary, c.pairing)
         return q, k, v

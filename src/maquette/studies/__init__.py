@@ -96,6 +96,7 @@ SYSTEMS = (
         2025,
         "DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning",
         "https://arxiv.org/abs/2501.12948",
+        "deepseek_r1",
     ),
     System(
         "Coconut",

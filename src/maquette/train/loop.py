@@ -239,7 +239,7 @@ class _Run:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * share
         parts = self._parts(self.batches(self.step))
-        items = self.world.sum(torch.stack([self.count(part) for part in parts]).sum()).clamp(min=1)
+        items = self.world.sum(torch.stack([self.count(part) for part in parts]).sum())
         total = torch.zeros((), device=self.device)
         for part in parts:
             with autocast(self.device, self.config.precision):

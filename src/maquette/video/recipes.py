@@ -55,7 +55,7 @@ class Recipe:
 
 RECIPES = {
     "tiny-video": Recipe(
-        about="5 million parameters on 4,096 clips of the scene world",
+        about="11 million parameters on 4,096 clips of the scene world",
         frames=17,
         size=32,
         clips=4096,
@@ -74,7 +74,7 @@ RECIPES = {
         ),
         coding_rows=8,
         training=TrainConfig(
-            steps=3000,
+            steps=2400,
             optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99)),
             schedule=Schedule(warmup=200),
             ema=0.999,

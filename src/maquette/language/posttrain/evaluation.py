@@ -5,23 +5,26 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from maquette.core.seeds import child_seed
-from maquette.language.interface import Sampling
+from maquette.language.interface import Completion, Sampling
 from maquette.language.posttrain.examples import Row, prompt_of
 from maquette.language.posttrain.experience import Reward, sample_groups, worth
 from maquette.language.posttrain.policy import Policy
+
+
+def sampled(policy: Policy, rows: Sequence[Row], sampling: Sampling, *, n: int, seed: int) -> list[list[Completion]]:
+    """`n` replies to every row's prompt, by the weights as they are."""
+    prompts = [policy.ask(prompt_of(row)) for row in rows]
+    engine = policy.engine(rows=min(128, len(rows) * n), context=max(map(len, prompts)) + sampling.max_tokens)
+    seeds = [child_seed(seed, "evaluation", number) for number in range(len(rows))]
+    return sample_groups(engine, prompts, seeds, sampling, n)
 
 
 def right(
     policy: Policy, rows: Sequence[Row], reward: Reward, sampling: Sampling, *, n: int, seed: int
 ) -> list[list[bool]]:
     """Whether each of `n` replies to every prompt is right: by its part `correct`, else by a reward of 1 or more."""
-    prompts = [policy.ask(prompt_of(row)) for row in rows]
-    context = max(map(len, prompts)) + sampling.max_tokens
-    engine = policy.engine(rows=min(128, len(rows) * n), context=context)
-    seeds = [child_seed(seed, "evaluation", number) for number in range(len(rows))]
-    groups = sample_groups(engine, prompts, seeds, sampling, n)
     found = []
-    for row, replies in zip(rows, groups, strict=True):
+    for row, replies in zip(rows, sampled(policy, rows, sampling, n=n, seed=seed), strict=True):
         parts = [worth(reward, one.text, row) for one in replies]
         found.append([bool(one["correct"]) if "correct" in one else sum(one.values()) >= 1 for one in parts])
     return found

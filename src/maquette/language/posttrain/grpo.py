@@ -61,7 +61,7 @@ def grpo(
     return train(
         policy.model,
         experience.objective,
-        lambda batch: batch["items"].sum(),
+        lambda batch: batch["items"].sum().clamp(min=1e-9),  # a batch that teaches nothing is no mistake: its loss is 0
         lambda step: prompts_of(step // config.updates, len(rows), config.prompts, config.train.seed),
         config.loop,
         directory=directory,

@@ -7,7 +7,6 @@ estimators of KL: Schulman 2020, joschu.net/blog/kl-approx.html
     p prompts · g samples of a prompt · r rows, one a sample · t tokens of a row · v vocabulary
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -130,8 +129,3 @@ def distillation_divergence(
     p, q = ((one.float() / temperature).log_softmax(-1) for one in (teacher, student))
     p, q = (q, p) if reverse else (p, q)
     return temperature**2 * (p.exp() * (p - q)).sum(-1)
-
-
-def best_of_n_kl(n: int) -> float:
-    """KL of best-of-n from the policy it draws from, at most: log n − (n − 1)/n (Stiennon et al. 2020)."""
-    return math.log(n) - (n - 1) / n

@@ -85,6 +85,13 @@ def message_of(value: Any) -> Message:
     return Message(role=value["role"], content=value["content"])
 
 
+def byte_policy(model: Llama, marks: Sequence[str] = ()) -> Policy:
+    """A model that reads bytes, and has a token of its own for each of some marks, those of thought say."""
+    tokenizer = tokenizers.byte_tokenizer()
+    tokenizer.add_tokens(list(marks))
+    return Policy(model=model, tokenizer=tokenizer, end=tokenizers.end_id(tokenizer))
+
+
 def load_policy(directory: Path) -> Policy:
     """A checkpoint folder in the Hugging Face layout, to be trained in float32.
 

@@ -151,8 +151,9 @@ class Act(nn.Module):
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> "Act":
-        """Matrices normal by their inputs."""
+        """Matrices normal by their inputs; the latent at first tells next to nothing, and costs so."""
         initialise(self, generator)
+        self.style_out.weight.mul_(0.1)
         return self
 
 

@@ -67,6 +67,8 @@ class Pi0(nn.Module):
         self.time_in = Linear(2 * c.width, c.width, bias=True)
         self.time_out = Linear(c.width, c.width, bias=True)
         self.norm = RMSNorm(c.width, c.vlm.norm_eps)
+        for parameter in self.vlm.unread():  # actions do not teach it, and weight decay should not undo it
+            parameter.requires_grad_(False)
 
     def draw(self, rows: int, generator: torch.Generator) -> Batch:
         """Nothing."""
@@ -81,7 +83,7 @@ class Pi0(nn.Module):
         self, prefix: Prefix, state: Float[Tensor, "b s"], noisy: Actions, time: Float[Tensor, " b"]
     ) -> Features:
         """One pass of both streams under the blockwise mask."""
-        x, y = prefix.x, torch.cat((self.state_in(state)[:, None], self.embed(noisy, time)), dim=1)
+        x, y = prefix.x, torch.cat((self._state(state), self.embed(noisy, time)), dim=1)
         before, new = x.shape[1], y.shape[1]
         block = torch.zeros(before + new, dtype=torch.long, device=x.device)
         block[before], block[before + 1 :] = 1, 2
@@ -94,12 +96,13 @@ class Pi0(nn.Module):
         return self.norm(y[:, 1:])
 
     def context(self, seen: Observation) -> Context:
-        """Run the prefix and the state once."""
-        return self.look(self.vlm.prefix(seen.images, seen.prompt, seen.written), seen.state)
+        """Run the prefix and the state once; without padding there is no mask, and the fused kernels are faster so."""
+        written = None if bool(seen.written.all()) else seen.written
+        return self.look(self.vlm.prefix(seen.images, seen.prompt, written), seen.state)
 
     def look(self, prefix: Prefix, state: Float[Tensor, "b s"]) -> Context:
         """The same for a prefix at hand."""
-        positions, y, layers = self._behind(prefix, 1 + self.config.chunk), self.state_in(state)[:, None], []
+        positions, y, layers = self._behind(prefix, 1 + self.config.chunk), self._state(state), []
         mask = None if prefix.there is None else F.pad(prefix.there, (0, 1), value=True)[:, None, None, :]
         rotary = self.vlm.rotary(positions[:, :1])
         for stream, past in zip(self.vlm.streams(1), self.vlm.remember(prefix), strict=True):
@@ -120,7 +123,10 @@ class Pi0(nn.Module):
         c = self.config
         when = sines(time, c.width, c.shortest, c.longest).to(noisy.dtype)
         x = torch.cat((self.action_in(noisy), when[:, None].expand(-1, noisy.shape[1], -1)), dim=2)
-        return self.time_out(F.silu(self.time_in(x)))
+        return self.time_out(F.silu(self.time_in(x))).to(noisy.dtype)  # autocast or not, the residual stays as it was
+
+    def _state(self, state: Float[Tensor, "b s"]) -> Float[Tensor, "b 1 width"]:
+        return self.state_in(state)[:, None].to(state.dtype)
 
     def _behind(self, prefix: Prefix, new: int) -> Int[Tensor, "#b new"]:
         """Positions behind those of a prefix."""

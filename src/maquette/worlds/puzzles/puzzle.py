@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -51,9 +51,8 @@ class Puzzle:
 class Family(Protocol):
     """A kind of puzzle at one difficulty."""
 
-    @property
-    def name(self) -> str:
-        """What its puzzles are called, whatever their difficulty."""
+    name: ClassVar[str]
+    """What its puzzles are called, whatever their difficulty."""
 
     def draw(self, generator: np.random.Generator) -> Puzzle:
         """One puzzle."""

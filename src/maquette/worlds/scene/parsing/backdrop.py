@@ -23,6 +23,8 @@ WITHIN = 22.0
 """How far, of 255, a pixel may be from a paint to count as it."""
 OUTLIER = 30.0
 """How far, of 255, a pixel may be from what is drawn about it; else something stands before the scenery."""
+DRY = 0.1
+"""Share of a row's pixels that may be sky where there is water."""
 ROUNDS = 3
 STILL = 0.3
 """Share of a row's or a column's pixels that make it one of the ground, the water or a screen."""
@@ -61,21 +63,24 @@ def side_scenery(frames: Float[np.ndarray, "frames size size 3"]) -> tuple[Scene
         Unexplained: there is no ground.
     """
     median = np.median(frames, axis=0)
-    size = len(median)
-    kind = nearest(median, PAINTS, WITHIN)
-    found = _first_look(median, kind, frames)
+    seen = torch.from_numpy(median).float()
+    fits = [_refined(seen, found) for found in _first_looks(median, frames)]
+    return min(fits, key=lambda fitted: fitted[0])[1]
+
+
+def _refined(seen: Float32[Tensor, "size size 3"], found: Sequence[Scenery]) -> tuple[float, tuple[Scenery, ...]]:
+    """Scenery to a fraction of a pixel, and how unlike what is seen it is."""
+    size = len(seen)
     numbers, rebuild = _as_numbers(found)
 
     def draw(rows: Float[np.ndarray, "rows numbers"]) -> Tensor:
         return torch.stack([still("side", rebuild(row), size).reshape(-1) for row in rows])
 
-    seen = torch.from_numpy(median.reshape(1, -1)).float()
-    start = np.array([numbers])
-    for _ in range(2):
-        weight = plausible(seen.view(size, size, 3), draw(start).view(size, size, 3)).view(1, -1, 1)
-        weight = weight.expand(-1, -1, 3).reshape(1, -1)
-        start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], 0.15 / size), rounds=ROUNDS)
-    return rebuild(start[0])
+    start, target = np.array([numbers]), seen.reshape(1, -1)
+    for step in (0.5, 0.15):
+        weight = plausible(seen, draw(start).view(size, size, 3)).view(1, -1, 1).expand(-1, -1, 3).reshape(1, -1)
+        start, _ = fit(draw, start, target, weight, step=np.full(start.shape[1], step / size), rounds=ROUNDS)
+    return float((draw(start) - target).abs_().clamp_(max=OUTLIER).sum()), rebuild(start[0])
 
 
 def plausible(
@@ -88,25 +93,22 @@ def plausible(
     return 1 - F.max_pool2d(hidden[None], 3, stride=1, padding=1)[0]
 
 
-def _first_look(
-    median: Float[np.ndarray, "size size 3"],
-    kind: Int[np.ndarray, "size size"],
-    frames: Float[np.ndarray, "frames size size 3"],
-) -> list[Scenery]:
-    """To within a pixel or two."""
-    size = len(median)
+def _first_looks(
+    median: Float[np.ndarray, "size size 3"], frames: Float[np.ndarray, "frames size size 3"]
+) -> list[list[Scenery]]:
+    """To within a pixel or two; twice where one cannot tell how far a ramp goes on behind what stands there."""
+    size, kind = len(median), nearest(median, PAINTS, WITHIN)
     bottom = np.bincount(kind[-1] + 1, minlength=len(PAINTS) + 1)[1:]
     earth = SOIL_ if bottom[SOIL_] >= bottom[ICE_] else ICE_
     if bottom[earth] < STILL * size:
         raise Unexplained("the lowest row of pixels is no ground")
-    wet = (kind == WATER_).mean(1) > STILL
+    wet = ((kind == WATER_).mean(1) > STILL) & ((kind == SKY_).mean(1) < DRY)
     heights = _heights(median, kind, earth, WATER_ if wet.any() else SKY_)
     if not np.isfinite(heights).any():
         raise Unexplained("no surface of the ground is to be seen")
     height = float(np.nanpercentile(heights, 10))
     found: list[Scenery] = [Ground(height=height / size, friction=float(earth == SOIL_))]
-    if earth == SOIL_ and (ramp := _ramp(heights, height, size)):
-        found.append(ramp)
+    ramps = _ramps(heights, height, size) if earth == SOIL_ else []
     if wet.any():
         found.append(Water(level=1 - float(wet.argmax()) / size))
     panel = kind == PANEL_
@@ -117,7 +119,7 @@ def _first_look(
             found.append(Screen(left=columns[0] / size, right=(columns[-1] + 1) / size, top=1 - rows[0] / size))
     if pivot := _pivot(frames, size):
         found.append(Pendulum(pivot=pivot))
-    return found
+    return [[*found, ramp] for ramp in ramps] or [found]
 
 
 def _heights(
@@ -133,8 +135,8 @@ def _heights(
     return np.where(mixed, whole + share, np.nan)
 
 
-def _ramp(heights: Float[np.ndarray, " size"], floor: float, size: int) -> Ramp | None:
-    """The line that the heights above the floor lie on, if they do."""
+def _ramps(heights: Float[np.ndarray, " size"], floor: float, size: int) -> list[Ramp]:
+    """The line that the heights above the floor lie on, if they do, to the last that is seen and as far as can be."""
     level = np.flatnonzero(heights < floor + 0.1)
     gaps = np.split(np.arange(size), level)
     run = max(gaps, key=len)
@@ -142,13 +144,14 @@ def _ramp(heights: Float[np.ndarray, " size"], floor: float, size: int) -> Ramp 
     columns = run[np.isfinite(heights[run])]
     for _ in range(3):
         if len(columns) < 0.1 * size:
-            return None
+            return []
         slope, height = np.polyfit(columns + 0.5, heights[columns], 1)
         columns = columns[np.abs(heights[columns] - height - slope * (columns + 0.5)) < 0.7]
     if abs(slope) < 0.02:
-        return None
-    foot, top = (floor - height) / slope, run[0] if slope < 0 else run[-1] + 1
-    return Ramp(start=(top / size, (height + slope * top) / size), end=(min(max(foot, 0), size) / size, floor / size))
+        return []
+    foot = min(max((floor - height) / slope, 0), size) / size
+    tops = {columns[0], run[0]} if slope < 0 else {columns[-1] + 1, run[-1] + 1}
+    return [Ramp(start=(top / size, (height + slope * top) / size), end=(foot, floor / size)) for top in sorted(tops)]
 
 
 def _pivot(frames: Float[np.ndarray, "frames size size 3"], size: int) -> tuple[float, float] | None:

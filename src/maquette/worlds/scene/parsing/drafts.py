@@ -20,6 +20,11 @@ from maquette.worlds.scene.raster import paint_boxes
 from maquette.worlds.scene.state import Drawer, Pendulum, Scenery, Screen
 from maquette.worlds.scene.vocabulary import View
 
+OPEN = 0.05
+"""Share of all pixels that must be sky or table."""
+MOST = 14
+"""Blobs of colour that a clip may have for any to count as a thing."""
+
 
 @dataclass(kw_only=True)
 class Draft:
@@ -30,6 +35,8 @@ class Draft:
     openings: Float[np.ndarray, " frames"] | None = None
     machine: Machine | None = None
     tracks: tuple[int, ...] = ()
+    bob: int | None = None
+    """The track that hangs on the pendulum."""
     layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
     why_not: str | None = None
 
@@ -42,9 +49,12 @@ class Draft:
 def draft_of(frames: UInt8[np.ndarray, "frames size size 3"]) -> Draft:
     """View and scenery."""
     colours = frames.reshape(-1, 3).astype(np.float32)
-    view: View = "side" if _near(colours, SKY) >= _near(colours, TABLE) else "top"
+    sky, table = _near(colours, SKY), _near(colours, TABLE)
+    view: View = "side" if sky >= table else "top"
     draft = Draft(view=view)
     try:
+        if max(sky, table) < OPEN * len(colours):
+            raise Unexplained("neither sky nor table top is to be seen")
         if view == "side":
             draft.scenery = side_scenery(frames.astype(np.float32))
         else:
@@ -97,15 +107,17 @@ def all_tracks(
     size = round(label.shape[1] ** 0.5)
     picture, shares = (one.reshape(-1, size, size) for one in (label, share))
     owner = np.where(masked | (label == FIXTURE), -2, -1)
+    blobs = {colour: blobs_of(picture, shares, colour) for colour in colours_in(label)}
     tracks: list[Track] = []
-    for colour in colours_in(label):
-        blobs = blobs_of(picture, shares, colour)
-        of_blob = np.full(len(blobs.mass) + 1, -1)
-        for clip in range(clips):
-            for track in tracks_of(blobs, colour, clip, length):
-                of_blob[track.blob[track.blob > 0]] = len(tracks)
-                tracks.append(track)
-        owned = of_blob[blobs.number].reshape(label.shape)
+    for clip in range(clips):
+        found = [track for colour, those in blobs.items() for track in tracks_of(those, colour, clip, length)]
+        tracks += found if len(found) <= MOST else []
+    for colour, those in blobs.items():
+        of_blob = np.full(len(those.mass) + 1, -1)
+        for number, track in enumerate(tracks):
+            if track.colour == colour:
+                of_blob[track.blob[track.blob > 0]] = number
+        owned = of_blob[those.number].reshape(label.shape)
         owner = np.where(owned >= 0, owned, owner)
     return tracks, owner
 
@@ -122,10 +134,10 @@ def hang_rods(
     for i, draft in enumerate(drafts):
         if draft.tracks and any(isinstance(part, Pendulum) for part in draft.scenery):
             swings = [float(np.nanvar(tracks[n].centre, axis=0).sum()) for n in draft.tracks]
-            bob = int(np.argmax(swings))
+            draft.bob = draft.tracks[int(np.argmax(swings))]
             rows = slice(i * length, (i + 1) * length)
-            where = np.column_stack([tracks[draft.tracks[bob]].centre, np.zeros(length)])
-            draft.scenery, behind[rows] = _hung(draft.scenery, seen[rows], owner[rows] < 0, expectation(where), bob)
+            where = np.column_stack([tracks[draft.bob].centre, np.zeros(length)])
+            draft.scenery, behind[rows] = _hung(draft.scenery, seen[rows], owner[rows] < 0, expectation(where))
 
 
 def _hung(
@@ -133,7 +145,6 @@ def _hung(
     seen: Float32[Tensor, "frames pixels 3"],
     counts: Bool[np.ndarray, "frames pixels"],
     path: Float[np.ndarray, "frames 3"],
-    bob: int,
 ) -> tuple[tuple[Scenery, ...], Float32[Tensor, "frames pixels 3"]]:
     """Scenery with its pivot in place, and the picture of it with the rod."""
     length, size = len(seen), round(seen.shape[1] ** 0.5)
@@ -152,4 +163,4 @@ def _hung(
     weight = torch.from_numpy(counts[:, :, None].repeat(3, 2).reshape(1, -1)).float()
     found, _ = fit(draw, np.array([pivot.pivot]), seen.reshape(1, -1), weight, step=np.full(2, 0.15 / size), rounds=4)
     x, y = found[0].tolist()
-    return (*others, Pendulum(pivot=(x, y), bob=bob)), draw(found).view(length, size * size, 3)
+    return (*others, Pendulum(pivot=(x, y))), draw(found).view(length, size * size, 3)

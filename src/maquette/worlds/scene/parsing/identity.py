@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,13 +16,15 @@ from maquette.worlds.scene.parsing.windows import Windows
 from maquette.worlds.scene.state import Thing
 from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, RADIUS, SHAPES, SIZES
 
-SAMPLES = 2
-"""Frames in which a thing is weighed: those in which most of it is seen."""
+MUCH = 0.7
+"""Share of its largest area that must be seen of a thing in a frame in which it is weighed."""
 TURNS = 5
 """Angles tried within a shape's symmetry: the best is then near enough to be refined."""
 AREAS = (0.62, 1.5)
 """Bounds on the area that was seen over that of a hypothesis."""
-FINALISTS = 4
+FINALISTS = 3
+DOUBT = 5000.0
+"""Sum of squares, beside half of what noise leaves, by which a thing may look more like another in one frame."""
 PERIOD = np.array([2 * math.pi / symmetry(shape) for shape in SHAPES])
 _AREA = np.array([[area(shape) * RADIUS[size] ** 2 for size in SIZES] for shape in SHAPES])
 _REACH = np.array([[reach(shape) * RADIUS[size] for size in SIZES] for shape in SHAPES])
@@ -64,26 +67,39 @@ def looks_of(hypotheses: Int[np.ndarray, "rows 4"]) -> Looks:
     return Looks(shape=shape, colour=colour, size=size, material=material)
 
 
-def identify(sight: Sight, tracks: Sequence[Track]) -> list[Thing | None]:
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a thing is, and what else it is in some frame, if it does not stay the same."""
+
+    thing: Thing
+    changes_to: Thing | None = None
+
+
+def identify(sight: Sight, tracks: Sequence[Track]) -> list[Identity | None]:
     """What each track is; None where nothing fits its area."""
-    frames = len(tracks[0].mass) if tracks else 0
     choices = [_choices(track) for track in tracks]
-    found: list[Thing | None] = [None] * len(tracks)
+    found: list[Identity | None] = [None] * len(tracks)
     for size in range(len(SIZES)):  # those of one largest size together, so that windows are no larger than need be
         group = [i for i, choice in enumerate(choices) if len(choice) and choice[:, 2].max() == size]
         if group:
-            best = _weighed(sight, [tracks[i] for i in group], np.array(group), [choices[i] for i in group], frames)
-            for i, (shape, colour, of_size, material) in zip(group, best, strict=True):
-                found[i] = Thing(
-                    shape=SHAPES[shape], colour=COLOURS[colour], size=SIZES[of_size], material=MATERIALS[material]
-                )
+            best = _weighed(sight, [tracks[i] for i in group], np.array(group), [choices[i] for i in group])
+            for i, identity in zip(group, best, strict=True):
+                found[i] = identity
     return found
 
 
+def _samples(track: Track) -> list[int]:
+    """The frame of each half of the clip in which most of it is seen, where that is much."""
+    half = len(track.mass) // 2
+    halves = [part for part in (np.arange(half), np.arange(half, len(track.mass))) if len(part)]
+    best = [int(part[track.mass[part].argmax()]) for part in halves]
+    return [frame for frame in best if track.mass[frame] > MUCH * track.mass.max()]
+
+
 def _choices(track: Track) -> Int[np.ndarray, "hypotheses 4"]:
-    """Every shape, size and material that its largest blobs' area allows."""
-    seen = float(np.sort(track.mass)[-SAMPLES:].mean())
-    shapes, sizes = np.nonzero((seen > AREAS[0] * _AREA) & (seen < AREAS[1] * _AREA))
+    """Every shape, size and material that its area in the samples allows."""
+    seen = track.mass[_samples(track)]
+    shapes, sizes = np.nonzero((seen.max() > AREAS[0] * _AREA) & (seen.min() < AREAS[1] * _AREA))
     pairs = np.stack([shapes, np.full(len(shapes), track.colour), sizes], axis=1).repeat(len(MATERIALS), 0)
     return np.concatenate([pairs, np.tile(np.arange(len(MATERIALS)), len(shapes))[:, None]], axis=1)
 
@@ -92,39 +108,50 @@ def _weighed(
     sight: Sight,
     tracks: Sequence[Track],
     numbers: Int[np.ndarray, " tracks"],
-    choices: Sequence[Int[np.ndarray, "hypotheses 4"]],
-    frames: int,
-) -> list[tuple[int, ...]]:
-    samples = [np.argsort(-track.mass, kind="stable")[:SAMPLES] for track in tracks]
-    frame = np.concatenate([track.clip * frames + own for track, own in zip(tracks, samples, strict=True)])
-    centre = np.concatenate([track.centre[own] for track, own in zip(tracks, samples, strict=True)])
+    choices: list[Int[np.ndarray, "hypotheses 4"]],
+) -> list[Identity]:
+    samples = [_samples(track) for track in tracks]
     row_track = np.repeat(np.arange(len(tracks)), [len(own) for own in samples])
+    centre = np.concatenate([track.centre[own] for track, own in zip(tracks, samples, strict=True)])
+    frame = np.concatenate(
+        [track.clip * len(track.mass) + np.array(own) for track, own in zip(tracks, samples, strict=True)]
+    )
     far = max(_REACH[choice[:, 0], choice[:, 2]].max() for choice in choices)
     windows = sight.windows(frame, numbers[row_track], centre, far)
-    # Each sample with every hypothesis at every angle.
+    # Each sample with every hypothesis at every angle; the finalists of each are refined.
     rows = np.concatenate([np.full(len(choices[t]) * TURNS, row) for row, t in enumerate(row_track)])
     tried = np.concatenate([choices[t].repeat(TURNS, 0) for t in row_track])
-    which = np.concatenate([np.arange(len(choices[t])).repeat(TURNS) for t in row_track])
     angle = np.tile(np.arange(TURNS) / TURNS, len(rows) // TURNS) * PERIOD[tried[:, 0]]
     pose = np.concatenate([centre[rows], angle[:, None]], axis=1)
     loss = _in_parts(windows, rows, tried, pose).reshape(-1, TURNS)
-    turn = loss.argmin(1)
-    best_pose, loss = pose.reshape(-1, TURNS, 3)[np.arange(len(turn)), turn], loss.min(1)
-    rows, tried, which = rows[::TURNS], tried[::TURNS], which[::TURNS]
-    # The finalists, by their sums over the samples, are refined.
-    final: list[int] = []
-    for t, choice in enumerate(choices):
-        mine = np.flatnonzero(row_track[rows] == t)
-        sums = np.bincount(which[mine], loss[mine], len(choice))
-        final += mine[np.isin(which[mine], np.argsort(sums)[:FINALISTS])].tolist()
-    _, refined = windows.part(rows[final]).fit(looks_of(tried[final]), best_pose[final], 4)
-    winners = []
-    for t, choice in enumerate(choices):
-        mine = row_track[rows[final]] == t
-        sums = np.bincount(which[final][mine], refined[mine], len(choice))
-        sums[np.bincount(which[final][mine], minlength=len(choice)) == 0] = np.inf
-        winners.append(tuple(choice[sums.argmin()].tolist()))
-    return winners
+    pose, loss = pose.reshape(-1, TURNS, 3)[np.arange(len(loss)), loss.argmin(1)], loss.min(1)
+    tried, edges = tried[::TURNS], np.cumsum([0, *(len(choices[t]) for t in row_track)])
+    tables: list[np.ndarray] = [
+        np.stack([loss[edges[row] : edges[row + 1]] for row in np.flatnonzero(row_track == t)])
+        for t in range(len(tracks))
+    ]
+    kept: list[np.ndarray] = [np.unique(np.argsort(table, axis=1)[:, :FINALISTS]) for table in tables]
+    final = np.concatenate([edges[row] + kept[t] for row, t in enumerate(row_track)])
+    row_of = np.repeat(np.arange(len(row_track)), [len(kept[t]) for t in row_track])
+    _, refined = windows.part(row_of).fit(looks_of(tried[final]), pose[final], 4)
+    return [
+        _decided(choices[t][kept[t]], refined[row_track[row_of] == t].reshape(len(samples[t]), -1))
+        for t in range(len(tracks))
+    ]
+
+
+def _decided(choice: Int[np.ndarray, "hypotheses 4"], left: Float[np.ndarray, "samples hypotheses"]) -> Identity:
+    """The hypothesis that leaves least in all samples, and one that is far better in one of them, if there is."""
+    best = int(left.sum(0).argmin())
+    excess = left[:, best] - left.min(1)
+    sample = int(excess.argmax())
+    thing, other = (_thing(choice[i]) for i in (best, int(left[sample].argmin())))
+    return Identity(thing=thing, changes_to=other if excess[sample] > DOUBT + left[sample].min() / 2 else None)
+
+
+def _thing(hypothesis: Int[np.ndarray, " 4"]) -> Thing:
+    shape, colour, size, material = hypothesis.tolist()
+    return Thing(shape=SHAPES[shape], colour=COLOURS[colour], size=SIZES[size], material=MATERIALS[material])
 
 
 def _in_parts(

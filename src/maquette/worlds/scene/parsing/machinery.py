@@ -21,6 +21,8 @@ from maquette.worlds.scene.state import Robot
 
 SOME, MUCH = 0.3 * np.pi * HAND**2, 0.018
 """Areas from which on something dark is a robot, and is an arm."""
+POOR = 5.0
+"""Square of the difference left, on the average of a frame's pixels, from which on a hand may be an arm's."""
 STEPS = {"pusher": (0.1, 0.1), "gripper": (0.1, 0.1, 0.6), "arm": (0.3, 0.3, 0.3, 0.6)}
 """Over which derivatives are differences, in pixels: of what moves by so much."""
 GRIPS = (0.1, 0.5, 0.9)
@@ -87,9 +89,12 @@ def machine_of(
         return None
     counts = torch.from_numpy((label == FIXTURE) | (label < 0) | (not doubt)).float()
     weight = counts[:, :, None].expand(-1, -1, 3).flatten(1)
-    kinds: tuple[Embodiment, ...] = ("arm",) if area > MUCH else ("pusher", "gripper")
-    fits = {kind: _fitted(kind, seen, behind, weight, dark.reshape(-1, size, size)) for kind in kinds}
-    kind = min(kinds, key=lambda one: float(fits[one][1].sum()))
+    spots = dark.reshape(-1, size, size)
+    kinds: list[Embodiment] = ["arm"] if area > MUCH else ["pusher", "gripper"]
+    fits = {kind: _fitted(kind, seen, behind, weight, spots) for kind in kinds}
+    if min(float(np.median(loss)) for _, loss in fits.values()) > POOR * size**2 and "arm" not in fits:
+        fits["arm"] = _fitted("arm", seen, behind, weight, spots)  # most of which is outside the frame
+    kind = min(fits, key=lambda one: float(fits[one][1].sum()))
     return Machine(kind=kind, numbers=fits[kind][0])
 
 

@@ -148,8 +148,8 @@ def _slowing(track: Track) -> Float[np.ndarray, " seen"]:
 
 def parabola(motion: Motion) -> Deviations:
     """x linear, y'' = -g while in the air; then on the ground."""
-    flights = [_flight(track) for track in motion.movers]
-    return None if any(flight is None for flight in flights) else flights
+    flights = [flight for track in motion.movers if (flight := _flight(track)) is not None]
+    return flights if len(flights) == len(motion.movers) else None
 
 
 def _flight(track: Track) -> Float[np.ndarray, " seen"] | None:
@@ -166,14 +166,14 @@ def _flight(track: Track) -> Float[np.ndarray, " seen"] | None:
 
 def bounce(motion: Motion) -> Deviations:
     """Flights, each beginning on the ground with no more speed than the one before ended with; x linear."""
-    flights = [_rebounds(track) for track in motion.movers]
-    return None if any(flight is None for flight in flights) else flights
+    flights = [flight for track in motion.movers if (flight := _rebounds(track)) is not None]
+    return flights if len(flights) == len(motion.movers) else None
 
 
 def _rebounds(track: Track) -> Float[np.ndarray, " seen"] | None:
     """Against flights, the first fitted, whose landings each leave the same share of the speed."""
     first = _flight_ends(track)
-    if first < 3:
+    if first < 3 or track.low[first:].max(initial=0.0) < BOUNCES:
         return None
     up, at = np.polyfit(track.time[:first], (track.low + GRAVITY * track.time**2 / 2)[:first], 1)
     numbers = np.array([at, up, 0.0])

@@ -108,13 +108,14 @@ def _together(
     best, loss = fitted(np.concatenate(start, axis=1), np.arange(len(seen)))
     for way in (0, 1, -1, 1, -1):
         poor = np.flatnonzero(loss > POOR * np.quantile(loss, 0.25) + seen.shape[1])
-        fine = np.setdiff1d(np.arange(len(seen)), poor)
         if not len(poor):
             break
         if way:  # from the frame before or after
             again = np.roll(best, way, axis=0)[poor]
-        else:  # or from between those that came out well
-            again = np.stack([np.interp(poor, fine, one[fine]) for one in best.T], axis=1)
+        else:  # or from what those that came out well let expect
+            fine = best.copy()
+            fine[poor] = np.nan
+            again = expectation(fine)[poor]
         better, left = fitted(again, poor)
         helped = left < loss[poor]
         best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]
@@ -127,6 +128,29 @@ def _together(
         layers=look.layers,
         opening=None if look.opening is None else rest[-1][:, 0],
     )
+
+
+def superfluous(
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Float32[Tensor, "frames pixels 3"],
+    things: Sequence[Thing],
+    paths: Sequence[Path],
+) -> list[int]:
+    """The things without which the frames are better explained: of seams and shadows one takes for things."""
+    filled = np.array([expectation(path) for path in paths]).reshape(len(things), len(seen), 3)
+    flat, kept = np.zeros((len(seen), len(things)), int), np.ones(len(things), bool)
+
+    def unlike() -> float:
+        those = np.broadcast_to(kept, flat.shape)
+        return float((seen - painted(behind, things, filled, flat, those)).abs().sum())
+
+    least = unlike()
+    for number in range(len(things)):
+        kept[number] = False
+        without = unlike()
+        kept[number] = without > least
+        least = min(least, without)
+    return np.flatnonzero(~kept).tolist()
 
 
 def layers_of(

@@ -13,7 +13,7 @@ from maquette.worlds.scene.vocabulary import COLOURS, RGB
 FIXTURE = len(COLOURS)
 """Stands for rods and robots where otherwise a colour's place in `COLOURS` does."""
 NOTHING = -1
-CONTRAST = 24.0
+CONTRAST = 18.0
 """Difference from what is behind, of 255, from which on a pixel shows something."""
 
 OFF = 60.0

@@ -13,12 +13,12 @@ from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draf
 from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.judging import judged, velocities
 from maquette.worlds.scene.parsing.machinery import machine_of
-from maquette.worlds.scene.parsing.overlaps import FAINT, Look, look_again
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, layers_of, look_again, superfluous
 from maquette.worlds.scene.parsing.palette import NOTHING, unmix
-from maquette.worlds.scene.parsing.poses import Path, follow
+from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.sightings import Track
-from maquette.worlds.scene.state import Thing
+from maquette.worlds.scene.state import Pendulum, Thing
 
 AT_ONCE = 16
 """Clips read together."""
@@ -70,13 +70,15 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
         drafts[track.clip].tracks += (number,)
     hang_rods(back, seen, owner, drafts, tracks, length)
     sight = Sight(seen, back, owner)
-    things = identify(sight, tracks)
-    for number, thing in enumerate(things):
-        if thing is None:  # a seam between two others, or what the last check will find unexplained
-            owner[owner == number] = -1
+    things = _identified(sight, tracks, drafts)
     paths = follow(sight, tracks, things)
     for draft in drafts:
         draft.tracks = tuple(i for i in draft.tracks if things[i] is not None)
+        if draft.is_crowded:
+            own = list(draft.tracks)
+            known = [thing for thing in (things[n] for n in own) if thing is not None]
+            filled = np.array([expectation(paths[n]) for n in own])
+            draft.layers = layers_of([tracks[n] for n in own], known, filled)
     readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
     for _ in range(LOOKS):
         poor = [i for i, reading in enumerate(readings) if reading.rejected and drafts[i].is_crowded]
@@ -90,6 +92,21 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
     return readings
 
 
+def _identified(sight: Sight, tracks: Sequence[Track], drafts: Sequence[Draft]) -> list[Thing | None]:
+    """What each track is; a track that is nothing is a seam between two things, or is found out by the last check."""
+    identities = identify(sight, tracks)
+    for number, (track, identity) in enumerate(zip(tracks, identities, strict=True)):
+        if identity is None:
+            sight.owner[sight.owner == number] = -1
+        elif identity.changes_to and not drafts[track.clip].why_not:
+            drafts[track.clip].why_not = f"what is {_named(identity.thing)} turns into {_named(identity.changes_to)}"
+    return [identity.thing if identity else None for identity in identities]
+
+
+def _named(thing: Thing) -> str:
+    return f"a {thing.size} {thing.colour} {thing.shape} of {thing.material}"
+
+
 def _look_again(
     draft: Draft,
     seen: Float32[Tensor, "frames pixels 3"],
@@ -98,7 +115,14 @@ def _look_again(
     paths: list[Path],
 ) -> None:
     """Improve a draft, and the paths of its things."""
-    own, size = draft.tracks, round(seen.shape[1] ** 0.5)
+    size = round(seen.shape[1] ** 0.5)
+    scenery = behind(draft, len(seen), size)
+    known = [thing for thing in (things[n] for n in draft.tracks) if thing is not None]
+    useless = superfluous(seen, scenery, known, [paths[n] for n in draft.tracks])
+    own = draft.tracks = tuple(n for i, n in enumerate(draft.tracks) if i not in useless)
+    if not own:
+        draft.layers = np.zeros((0, 0), int)
+        return
     look = look_again(
         seen,
         lambda opening: behind(replace(draft, openings=opening), len(seen), size),
@@ -116,6 +140,12 @@ def _reading(
 ) -> Reading:
     if draft.why_not is not None:
         return Reading(rejected=draft.why_not)
+    scenery = draft.scenery
+    if any(isinstance(part, Pendulum) for part in scenery):
+        if draft.bob not in draft.tracks:
+            return Reading(rejected="a pendulum has no bob that is known")
+        number = draft.tracks.index(draft.bob)
+        scenery = tuple(replace(part, bob=number) if isinstance(part, Pendulum) else part for part in scenery)
     paths = [all_paths[i] for i in draft.tracks]
     position = np.array([path[:, :2] for path in paths]).reshape(-1, length, 2).transpose(1, 0, 2)
     angle = np.array([path[:, 2] for path in paths]).reshape(-1, length).T
@@ -126,7 +156,7 @@ def _reading(
         angle=angle,
         velocity=velocities(position, fps),
         fps=fps,
-        scenery=draft.scenery,
+        scenery=scenery,
         robots=draft.machine.robots() if draft.machine else (),
         openings=np.zeros(0) if draft.openings is None else draft.openings,
         layers=draft.layers,

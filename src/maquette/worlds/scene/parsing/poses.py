@@ -1,7 +1,7 @@
 """Where things that are known are in every frame, and how they are turned."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -31,20 +31,19 @@ def follow(sight: Sight, tracks: Sequence[Track], things: Sequence[Thing | None]
     First where it is seen whole; then, near where these let expect it, where it is seen in part.
     """
     found = [np.full((len(track.mass), 3), np.nan) for track in tracks]
+    known = {i: thing for i, thing in enumerate(things) if thing is not None}
     for look in (_follow_whole, _follow_partly):
         for size in SIZES:  # those of one size together, so that windows are no larger than need be
-            group = [i for i, thing in enumerate(things) if thing is not None and thing.size == size]
-            group = [i for i in group if np.isnan(found[i][:, 0]).any()]
+            group = [i for i, thing in known.items() if thing.size == size and np.isnan(found[i][:, 0]).any()]
             if group:
-                look(sight, tracks, things, group, found)
-        for path, thing in zip(found, things, strict=True):
-            if thing is not None:
-                path[:, 2] = unturned(path[:, 2], thing)
+                look(sight, tracks, known, group, found)
+        for i, thing in known.items():
+            found[i][:, 2] = unturned(found[i][:, 2], thing)
     return found
 
 
 def _follow_whole(
-    sight: Sight, tracks: Sequence[Track], things: Sequence[Thing], group: Sequence[int], found: list[Path]
+    sight: Sight, tracks: Sequence[Track], things: Mapping[int, Thing], group: Sequence[int], found: list[Path]
 ) -> None:
     which, frame = _rows(group, [np.flatnonzero(tracks[i].whole) for i in group])
     centre = np.array([tracks[i].centre[f] for i, f in zip(which, frame, strict=True)])
@@ -56,7 +55,7 @@ def _follow_whole(
 
 
 def _follow_partly(
-    sight: Sight, tracks: Sequence[Track], things: Sequence[Thing], group: Sequence[int], found: list[Path]
+    sight: Sight, tracks: Sequence[Track], things: Mapping[int, Thing], group: Sequence[int], found: list[Path]
 ) -> None:
     which, frame = _rows(group, [np.flatnonzero(np.isnan(found[i][:, 0])) for i in group])
     expected = np.array([expectation(found[i])[f] for i, f in zip(which, frame, strict=True)])
@@ -103,11 +102,11 @@ def _turned(
     return np.array(tried)[best, np.arange(len(best))]
 
 
-def expectation(path: Path) -> Path:
+def expectation(path: Float[np.ndarray, "frames numbers"]) -> Float[np.ndarray, "frames numbers"]:
     """A path without gaps: straight on between and beyond what is known."""
     known = np.flatnonzero(np.isfinite(path[:, 0]))
     frames = np.arange(len(path))
-    filled = np.stack([np.interp(frames, known, path[known, k]) for k in range(3)], axis=1)
+    filled = np.stack([np.interp(frames, known, path[known, k]) for k in range(path.shape[1])], axis=1)
     if len(known) > 1:
         for near, next_, beyond in (
             (known[0], known[1], frames < known[0]),

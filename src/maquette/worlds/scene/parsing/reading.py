@@ -73,7 +73,7 @@ class Reading:
     @property
     def visible(self) -> Bool[np.ndarray, "frames things"]:
         """Where a thing could be seen."""
-        return np.isfinite(self.position).all(axis=2)
+        return np.isfinite(self.position[:, :, 0])
 
     def direction(self, thing: int) -> Direction:
         """Where a thing went between the first and the last frame in which it is seen."""

@@ -56,10 +56,10 @@ def zones_of(median: Float[np.ndarray, "size size 3"]) -> tuple[Zone, ...]:
 
     seen = torch.from_numpy(median.reshape(1, -1)).float()
     start = np.array([[number for _, centre in found for number in centre]])
-    for _ in range(2):
+    for step in (0.5, 0.15):
         weight = plausible(seen.view(size, size, 3), draw(start).view(size, size, 3)).view(1, -1, 1)
         weight = weight.expand(-1, -1, 3).reshape(1, -1)
-        start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], 0.15 / size), rounds=3)
+        start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], step / size), rounds=4)
     return zones(start[0])
 
 
@@ -69,10 +69,10 @@ def drawer_of(
     """The drawer and how far it is open in each frame, or None where there is none."""
     length, size = frames.shape[:2]
     kind = nearest(frames[:, : size // 2], np.array([DRAWER, HANDLE, INSIDE], float), WITHIN)
-    front = (kind == 0).mean(0)
-    if (front > 0.5).sum() < 0.1 * size:
+    front = kind == 0
+    columns = np.flatnonzero(front.any(1).mean(0) > 0.5)
+    if np.median(front.sum((1, 2))) < SHOWN * size or len(columns) < SHOWN * size:
         return None
-    columns = np.flatnonzero((front > 0.3).any(0))
     centre = float(columns[0] + columns[-1] + 1) / 2 / size
     seen = torch.from_numpy(frames).reshape(length, size * size, 3)
     openings = np.linspace(0, Drawer(centre=0.5).travel, OPENINGS)

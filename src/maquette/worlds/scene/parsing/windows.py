@@ -46,14 +46,6 @@ class Windows:
         self.seen, self._behind = seen[rows, index], behind[rows, index]
         self.weight = weight.gather(1, index)
 
-    def repeated(self, times: int) -> "Windows":
-        """Each row so often, one after the other."""
-        other = object.__new__(Windows)
-        other.size, other.centre = self.size, self.centre.repeat(times, 0)
-        for name in ("_x", "_y", "seen", "_behind", "weight"):
-            setattr(other, name, getattr(self, name).repeat_interleave(times, 0))
-        return other
-
     def part(self, rows: Int[np.ndarray, " some"] | slice) -> "Windows":
         """Some rows."""
         other = object.__new__(Windows)

@@ -24,7 +24,7 @@ OTHERS = 2
 TRIES = 8
 """Questions of a kind that are drawn for one that will do."""
 YES_OR_NO = {"scenery": "drawer", "in_zone": "related"} | {
-    kind: kind for kind in ("exists", "has", "related", "compared", "between")
+    kind: kind for kind in ("exists", "related", "compared", "between")
 }
 """Kinds of turns by who asks for yes or no."""
 GREETINGS = ("hello", "hi", "good morning")
@@ -44,6 +44,8 @@ class Turn:
     check: str = ""
     """The question, complete in itself, that the reply has to answer; empty for a listing, and for talk, which nothing
     can judge."""
+    answer: str = ""
+    """What the reply comes down to: "yes" or "small"; to tell which answer is the commonest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +57,10 @@ class Conversation:
     turns: tuple[Turn, ...]
 
     @property
-    def listing(self) -> str:
-        """What there is, each thing by colour and shape."""
-        return f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in self.scene.things])}."
+    def opening(self) -> Turn:
+        """The telling, and what there is by colour and shape in reply."""
+        listing = f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in self.scene.things])}."
+        return Turn(said=self.telling, reply=listing, kind="listing", answer=listing)
 
 
 def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -> Conversation:
@@ -82,13 +85,12 @@ def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -
 def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
 
-    A claim is answered by "yes", or by "no" with what is so; a listing and all about a thing must leave nothing out.
+    Who asks whether, or claims, that a thing has a property is to hear yes or no and the property that it has; a
+    listing, and all about a thing, must leave nothing out.
     """
-    if turn.kind == "claim":
-        word, _, rest = reply.partition(", ")
-        if not turn.reply.startswith("no"):
-            return reply == "yes."
-        return word == "no" and _answers(turn.check, rest, scene)
+    if turn.kind in ("has", "claim"):
+        word, _, told = reply.partition(", ")
+        return word == turn.reply.partition(", ")[0] and _answers(turn.check, told, scene)
     if turn.kind == "listing":
         named = set(re.split(", | and ", reply.removeprefix("there is ").removesuffix(".")))
         return len(named) == len(scene.things) and _is_so(reply, scene)
@@ -115,6 +117,11 @@ def _is_usual(text: str) -> bool:
     return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
 
 
+def _subject(question: str) -> str:
+    """The thing that a question about one thing names."""
+    return question[question.rindex("the ") :].removesuffix("?").removesuffix(" made of")
+
+
 def _is_named(thing: Thing, name: str) -> bool:
     """Whether a generator's name fits a thing."""
     surfaces = (lexicon.SIZES[thing.size], lexicon.COLOURS[thing.colour], lexicon.MATERIALS[thing.material])
@@ -128,13 +135,14 @@ class _Speaker:
     def __init__(self, telling: Telling, scenes: list[Scene], rng: np.random.Generator, held_out: bool) -> None:
         self.telling, self.scene, self.others, self.rng, self.held_out = telling, scenes[0], scenes[1:], rng, held_out
         self.asker = ask = Asker(scenes[0], rng)
-        asks = (ask.exists, ask.has, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
+        asks = (ask.exists, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
         asks = (*asks, ask.which_of_two, ask.between, ask.value, ask.value, ask.value)
         if telling.drawer is not None:
             asks = (*asks, ask.scenery)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
-            *(self.follow_up, self.follow_up, self.about, self.about, self.about, self.claim, self.claim, self.absent),
+            *(self.about, self.about, self.about, self.follow_up, self.follow_up),
+            *(self.whether, self.whether, self.whether, self.absent),
         )
 
     def some(self) -> list[Turn]:
@@ -166,32 +174,21 @@ class _Speaker:
                 answer = next(f"the {one.colour} {one.shape}" for one in self.scene.things if _is_named(one, answer))
             if kind == "yes/no":
                 kind = YES_OR_NO[ask.__name__]
-            return [Turn(said=question.text, reply=self.reply(kind, answer), kind=kind, check=question.text)]
+            whole = kind in (*PROPERTIES, "where")
+            reply = self.of(_subject(question.text), kind, answer) if whole else f"{answer}."
+            return [Turn(said=question.text, reply=reply, kind=kind, check=question.text, answer=answer)]
         return []
 
     @staticmethod
-    def reply(kind: str, answer: str) -> str:
-        """An answer as one says it."""
-        if kind == "shape":
-            answer = phrases.a(answer)
-        if kind == "material":
-            answer = f"made of {answer}"
-        whole = kind in ("colour", "size", "shape", "material", "where")
-        return f"it is {answer}." if whole else f"{answer}."
+    def of(name: str, kind: str, value: str) -> str:
+        """A sentence on a property or place; it names the thing again, so that a reader sees what was understood."""
+        value = phrases.a(value) if kind == "shape" else f"made of {value}" if kind == "material" else value
+        return f"{name} is {value}."
 
     def one(self) -> tuple[str, Thing]:
         """A thing and a name for it."""
         i = int(len(self.scene.things) * self.rng.random())
         return self.asker.the(i), self.scene.things[i]
-
-    def value_of(self, thing: Thing, kind: str, other: bool = False) -> str:
-        """A property as one says it: the thing's, or another."""
-        value = getattr(thing, kind)
-        if other:
-            value = pick(self.rng, [one for one in PROPERTIES[kind] if one != value])
-        if kind == "shape":
-            return phrases.a(lexicon.NOUNS[value][0][0])
-        return f"made of {lexicon.SUBSTANCES[value][0]}" if kind == "material" else lexicon.PROPERTIES[kind][value][0]
 
     def follow_up(self) -> list[Turn]:
         """Where a thing is, or what it is like; then more of "it"."""
@@ -208,30 +205,38 @@ class _Speaker:
                 answer = interpreter.answer(check, self.scene)
             except UserError:
                 return []
-            reply = self.reply(kind, answer)
+            reply = self.of(name, kind, answer)
             kind = "it" if one == "it" else kind
-            turns.append(Turn(said=f"{opener} {one}{ending}", reply=reply, kind=kind, check=check))
+            turns.append(Turn(said=f"{opener} {one}{ending}", reply=reply, kind=kind, check=check, answer=answer))
         return turns
 
     def about(self) -> list[Turn]:
         """All that a thing is."""
         name, thing = self.one()
         said = pick(self.rng, (f"what is {name} like?", f"tell me about {name}."))
-        words = " ".join((thing.size, thing.colour, lexicon.MATERIALS[thing.material][0], thing.shape))
-        return [Turn(said=said, reply=f"it is {phrases.a(words)}.", kind="about", check=f"what shape is {name}?")]
+        answer = f"{thing.size}, {thing.colour} and made of {thing.material}"
+        check = f"what size is {name}?"
+        return [Turn(said=said, reply=f"{name} is {answer}.", kind="about", check=check, answer=answer)]
 
-    def claim(self) -> list[Turn]:
-        """What the person holds to be so, and whether it is."""
-        kind = pick(self.rng, ("colour", "size", "material"))
+    def whether(self) -> list[Turn]:
+        """A property that a thing has or has not, asked after or claimed."""
+        kind = pick(self.rng, list(PROPERTIES))
         found = self.asker.unnamed(kind)
         if found is None:
             return []
         i, name = found
-        thing, wrong = self.scene.things[i], self.rng.random() < 0.5
-        said = f"{name} is {self.value_of(thing, kind, other=wrong)}."
-        reply = f"no, it is {self.value_of(thing, kind)}." if wrong else "yes."
+        value = said = getattr(self.scene.things[i], kind)
+        word = "yes" if self.rng.random() < 0.5 else "no"
+        if word == "no":
+            said = pick(self.rng, [one for one in PROPERTIES[kind] if one != value])
+        claim = self.of(name, kind, said)
+        asked = f"is {name} {claim.removeprefix(f'{name} is ').removesuffix('.')}?"
         check = f"what is {name} made of?" if kind == "material" else f"what {kind} is {name}?"
-        return [Turn(said=said, reply=reply, kind="claim", check=check)]
+        reply = f"{word}, {self.of(name, kind, value)}"
+        answer = word if word == "yes" else f"{word}, {value}"
+        if self.rng.random() < 0.5:
+            return [Turn(said=claim, reply=reply, kind="claim", check=check, answer=answer)]
+        return [Turn(said=asked, reply=reply, kind="has", check=check, answer=answer)]
 
     def absent(self) -> list[Turn]:
         """A question about what is not there, or could be several things: the reply says how many there are."""
@@ -242,4 +247,4 @@ class _Speaker:
         noun, nouns = lexicon.NOUNS[shape][0]
         said = pick(self.rng, (f"what colour is the {noun}?", f"where is the {noun}?", f"what size is the {noun}?"))
         reply = f"there are {lexicon.NUMBERS[count]} {nouns}." if count else f"there is no {noun}."
-        return [Turn(said=said, reply=reply, kind="absent", check=f"how many {nouns} are there?")]
+        return [Turn(said=said, reply=reply, kind="absent", check=f"how many {nouns} are there?", answer=str(count))]

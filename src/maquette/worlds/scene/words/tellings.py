@@ -53,10 +53,10 @@ class Telling:
 
 
 def draw_telling(rng: np.random.Generator, *, held_out: bool) -> Telling:
-    """Two to five things; with `held_out` one of them at least is a combination that training never sees, else none."""
+    """Two to four things; with `held_out` one of them at least is a combination that training never sees, else none."""
     kinds = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     usual = [kind for kind in kinds if not is_held_out(*kind)]
-    chosen = [usual[i] for i in rng.permutation(len(usual))[: 2 + int(4 * rng.random())]]
+    chosen = [usual[i] for i in rng.permutation(len(usual))[: 2 + int(3 * rng.random())]]
     if held_out:
         chosen[int(len(chosen) * rng.random())] = pick(rng, [kind for kind in kinds if is_held_out(*kind)])
     things = tuple(

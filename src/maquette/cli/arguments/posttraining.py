@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from maquette.cli.options import Count, File, MaybeText, Text
+from maquette.cli.arguments.options import Count, File, MaybeText, Text
 
 Dir = Annotated[Path, arg(metavar="DIR")]
 Lines = Annotated[Path, arg(metavar="FILE")]

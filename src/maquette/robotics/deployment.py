@@ -1,0 +1,187 @@
+"""A policy on disk with all that its numbers mean, so that it refuses a robot it was not made for.
+
+A folder holds model.safetensors, tokenizer.json and policy.json. The last says what the actions are, how often one is
+due, what the cameras are called, how numbers are normalised, and from which dataset and which weights it came.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from maquette.core.errors import UserError, did_you_mean
+from maquette.core.files import read_json, replacing, sha256, write_json
+from maquette.core.seeds import torch_generator
+from maquette.language import tokenizers
+from maquette.robotics.moments import encoded, fitted
+from maquette.robotics.normalisation import Normaliser, normaliser_from_json
+from maquette.robotics.policies.contract import Observation, Policy
+from maquette.robotics.policies.making import Shape, make
+
+FORMAT, CARD, WEIGHTS = 1, "policy.json", "model.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a policy's numbers mean."""
+
+    shape: Shape
+    control_hz: int
+    """Actions a second."""
+    cameras: tuple[str, ...]
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    action_meaning: str
+    robot: str
+    state: Normaliser
+    action: Normaliser
+    prompt: int
+    """Tokens that an instruction is padded to."""
+    dataset: str = ""
+    """Identity of what it learned from."""
+    parent: str = ""
+    """SHA-256 of the weights it began with; empty where it began from nothing."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """How the demonstrations were made, where that is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robot:
+    """What a robot, a dataset or an environment has to offer; None where it does not say."""
+
+    cameras: tuple[str, ...]
+    state: int
+    action: int
+    control_hz: float | None = None
+    state_names: tuple[str, ...] | None = None
+    action_names: tuple[str, ...] | None = None
+    action_meaning: str | None = None
+
+
+class Deployed:
+    """A policy in a robot's own units."""
+
+    def __init__(self, policy: Policy, tokenizer: Tokenizer, card: Card) -> None:
+        self.policy, self.tokenizer, self.card = policy.eval(), tokenizer, card
+
+    def act(
+        self,
+        images: Mapping[str, UInt8[np.ndarray, "robots height width 3"]],
+        state: Float32[np.ndarray, "robots s"],
+        instructions: Sequence[str],
+        seed: int = 0,
+    ) -> Float32[np.ndarray, "robots chunk a"]:
+        """A chunk of actions for each robot; the same seed gives the same.
+
+        Raises:
+            UserError: a camera is missing, or the state has other numbers.
+        """
+        seen = self.observe(images, state, instructions)
+        noise = self.policy.noise(len(seen.state), torch_generator(seed, "actions"))
+        return self.card.action.undo(self.policy.act(seen, noise)).numpy()
+
+    def observe(
+        self,
+        images: Mapping[str, UInt8[np.ndarray, "robots height width 3"]],
+        state: Float[np.ndarray, "robots s"],
+        instructions: Sequence[str],
+    ) -> Observation:
+        """What the network is given."""
+        card = self.card
+        if missing := [name for name in card.cameras if name not in images]:
+            raise UserError(f"The camera {missing[0]} is missing; {did_you_mean(missing[0], images)}")
+        numbers = torch.as_tensor(np.asarray(state, np.float32))
+        if numbers.ndim != 2 or numbers.shape[1] != card.shape.state:
+            raise UserError(f"The state has the shape {tuple(numbers.shape)}; give {card.shape.state} numbers a robot.")
+        prompt, written = encoded(self.tokenizer, instructions, card.prompt)
+        pictures = torch.stack([fitted(images[name], card.shape.pixels) for name in card.cameras], dim=1)
+        return Observation(pictures, card.state.apply(numbers), prompt, written)
+
+
+def refuse_mismatch(card: Card, robot: Robot, where: str) -> None:
+    """Refuse a robot that the policy was not made for.
+
+    Raises:
+        UserError: something differs: what the policy has, what the robot has, and the mend.
+    """
+    if missing := [name for name in card.cameras if name not in robot.cameras]:
+        raise UserError(
+            f"The policy looks through the camera {missing[0]}, and {where} has {', '.join(robot.cameras) or 'none'}; "
+            "train it on that robot's own demonstrations."
+        )
+    pairs: tuple[tuple[str, Any, Any], ...] = (
+        ("numbers of its state", card.shape.state, robot.state),
+        ("numbers of an action", card.shape.numbers, robot.action),
+        ("names of its state", card.state_names or None, robot.state_names),
+        ("names of its actions", card.action_names or None, robot.action_names),
+        ("meaning of its actions", card.action_meaning or None, robot.action_meaning),
+        ("actions a second", card.control_hz, robot.control_hz),
+    )
+    for what, ours, theirs in pairs:
+        if ours is not None and theirs is not None and ours != theirs:
+            raise UserError(
+                f"The policy and {where} differ in the {what}: {_said(ours)} and {_said(theirs)}; train the policy on "
+                "that robot's own demonstrations."
+            )
+
+
+def save(deployed: Deployed, directory: Path) -> None:
+    """Write a policy's folder; policy.json comes last, so that a folder with one is whole.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    weights: dict[str, Tensor] = {n: t.detach().cpu().contiguous() for n, t in deployed.policy.state_dict().items()}
+    (directory / CARD).unlink(missing_ok=True)
+    with replacing(directory / WEIGHTS) as temporary:
+        save_file(weights, temporary, metadata={"format": "pt"})
+    tokenizers.save(deployed.tokenizer, directory)
+    card = asdict(deployed.card) | {"format": FORMAT, "weights": sha256(directory / WEIGHTS)}
+    write_json(directory / CARD, card)
+
+
+def load(directory: Path) -> Deployed:
+    """Read a policy's folder.
+
+    Raises:
+        UserError: it is none, or a file of it is missing, damaged or of other weights.
+    """
+    if not (directory / CARD).exists():
+        raise UserError(f"{directory} has no {CARD}; give a folder that maquette train made of a policy.")
+    raw = read_json(directory / CARD)
+    card = _card(raw, directory / CARD)
+    path = directory / WEIGHTS
+    if not path.exists() or sha256(path) != raw.get("weights"):
+        raise UserError(f"{path} is not what {CARD} was written with; restore both from one copy.")
+    tokenizer = tokenizers.load(directory)
+    policy = make(card.shape)
+    try:
+        policy.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise UserError(f"{path} does not fit {CARD} ({str(error).splitlines()[0]}); restore both.") from error
+    return Deployed(policy, tokenizer, card)
+
+
+def _card(raw: Any, path: Path) -> Card:
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise UserError(f"{path} is of no format that is read here; train the policy anew.")
+    known = {name: value for name, value in raw.items() if name not in ("format", "weights")}
+    try:
+        names = ("cameras", "state_names", "action_names")
+        known |= {name: tuple(known[name]) for name in names} | {"shape": Shape(**known["shape"])}
+        known |= {name: normaliser_from_json(known[name], str(path)) for name in ("state", "action")}
+        return Card(**known)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} lacks or has too much of something ({error}); restore it from a copy.") from error
+
+
+def _said(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

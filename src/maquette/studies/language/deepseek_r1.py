@@ -1,0 +1,400 @@
+"""DeepSeek-R1: does a reward that only says right or wrong make a model reason better?
+
+The world is nested modular arithmetic, two operations modulo 5, worked step by step inside <think>…</think>. The base
+model has read worked replies whose steps are wrong as often as `noise` says, as a model of the web has: sampled, it is
+right in 10 to 40 % of the cases, and knows more than it says. From it, replies are reinforced by an exact grader.
+
+Equal tokens: a cold start spends its share of the tokens that reinforcement would generate. Equal compute: distillation
+takes as many steps as cost the FLOPs of reinforcement; what the teacher cost is shown with its artifact.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from maquette.core.seeds import child_seed, numpy_generator, torch_generator
+from maquette.lab.artifacts import Artifact
+from maquette.lab.bending import Among, Axis, Between, Critique, Search
+from maquette.lab.claims import Better, BySeed, InRange, Measures, Trials
+from maquette.lab.figures import Figure, Series
+from maquette.lab.scales import Scale, Scales
+from maquette.lab.study import Paper, Plan, Run, Study
+from maquette.language import checkpoints, tokenizers
+from maquette.language.interface import Sampling
+from maquette.language.llama import Llama, LlamaConfig
+from maquette.language.posttrain.distill import teacher_replies
+from maquette.language.posttrain.evaluation import sampled
+from maquette.language.posttrain.examples import Row, examples_of
+from maquette.language.posttrain.experience import Reward
+from maquette.language.posttrain.grpo import grpo
+from maquette.language.posttrain.policy import Policy, byte_policy
+from maquette.language.posttrain.rejection import RejectionConfig
+from maquette.language.posttrain.sft import SftConfig, sft
+from maquette.language.posttrain.switches import GrpoConfig, preset
+from maquette.language.reasoning.estimators import maj_at_k, pass_at_k
+from maquette.train.loop import TrainConfig
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
+from maquette.worlds.puzzles import grading
+from maquette.worlds.puzzles.arithmetic import Modular
+from maquette.worlds.puzzles.puzzle import Puzzle, puzzles
+
+MODULUS, MARKS = 5, (grading.THINK, grading.ANSWER)
+KS = (1, 4, 16, 64, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """A pretrained model: worked replies, each step of them replaced by a random one as often as `noise` says."""
+
+    width: int = 64
+    layers: int = 2
+    noise: float = 0.5
+    base_steps: int = 1500
+    base_rows: int = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """What is done to the base, and how it is judged."""
+
+    start: Literal["base", "cold", "cold, wrong", "distilled", "distilled, shuffled"] = "base"
+    reward: Literal["exact", "random", "format", "loose", "none"] = "none"
+    algorithm: str = "grpo"
+    operations: int = 2
+    test_operations: int = 2
+    """More are harder than what is trained on."""
+    iterations: int = 60
+    prompts: int = 16
+    group: int = 8
+    max_tokens: int = 32
+    lr: float = 3e-4
+    cold: int = 64
+    """Worked examples of the cold start."""
+    pool: int = 400
+    """Puzzles to learn from."""
+    least: float = 1.0
+    """The reward from which a teacher's reply is learned."""
+    problems: int = 100
+    samples: int = 256
+
+
+def model_of(config: Base) -> LlamaConfig:
+    """Byte tokens, and one each for the marks of thought."""
+    return LlamaConfig(
+        vocabulary=tokenizers.SMALLEST + len(MARKS),
+        width=config.width,
+        layers=config.layers,
+        heads=config.width // 16,
+        kv_heads=config.width // 16,
+        hidden=config.width * 11 // 4,
+        context=96,
+        rope_theta=1e4,
+        tied=True,
+    )
+
+
+def misremembered(puzzle: Puzzle, noise: float, seed: int) -> str:
+    """The worked reply with some steps' results, and all that follows from them, replaced by chance."""
+    draw = numpy_generator(seed, "noise", puzzle.key)
+    steps = [
+        f"{step.split('=')[0]}={draw.integers(MODULUS)}" if draw.random() < noise else step
+        for step in puzzle.working.split()
+    ]
+    return f"<think>{' '.join(steps)}</think>{steps[-1].split('=')[1]}"
+
+
+def make_base(config: Base, run: Run) -> None:
+    """Pretrain, and leave the weights."""
+    policy = byte_policy(Llama(model_of(config)).initialise(torch_generator(0, "initialise")), MARKS)
+    rows = [
+        {"prompt": one.prompt, "completion": misremembered(one, config.noise, seed)}
+        for seed in range(4)
+        for one in puzzles(Modular(operations=2, modulus=MODULUS), "train", 500, seed)
+    ]
+    _learn(policy, rows, config.base_steps, config.base_rows, 3e-3, 0, run.directory / "training", run)
+    checkpoints.save(policy.model, run.directory)
+
+
+def trial(config: Arm, seed: int, run: Run) -> Measures:
+    """Start, reinforce, judge."""
+    policy = byte_policy(checkpoints.load(run.artifact("base")), MARKS)
+    train = puzzles(Modular(operations=config.operations, modulus=MODULUS), "train", config.pool, seed)
+    iterations = config.iterations
+    if config.start != "base":
+        rows = _examples(config, train, seed, run)
+        if config.start.startswith("cold"):
+            steps = 2 * len(rows) // 8 or 1
+            iterations = max(1, iterations - steps * 8 // (config.prompts * config.group))
+        else:  # reinforcement costs a pass to sample and three to learn, learning alone three
+            steps = max(1, iterations * config.prompts * config.group * 4 // (3 * 32))
+        _learn(
+            policy, rows, steps, 8 if config.start.startswith("cold") else 32, 1e-3, seed, run.directory / "sft", run
+        )
+    if config.reward != "none":
+        _reinforce(policy, config, iterations, [one.row() for one in train], seed, run)
+    return _judged(policy, config, seed)
+
+
+def _learn(
+    policy: Policy, rows: list[dict[str, Any]], steps: int, size: int, lr: float, seed: int, place: Path, run: Run
+) -> None:
+    examples = examples_of(rows, policy)
+    config = SftConfig(train=_training(steps, lr, seed, save_every=200), rows=size, packed=False)
+    sft(policy, examples, config, directory=place, progress=run.progress)
+    tokens = steps * size * sum(map(len, examples)) / len(examples)
+    run.tokens(tokens)
+    run.flops(tokens * policy.model.config.flops_per_token(32))
+
+
+def _examples(config: Arm, train: list[Puzzle], seed: int, run: Run) -> list[dict[str, Any]]:
+    """What the start learns: clean workings, wrong ones, or the teacher's own replies."""
+    if config.start == "cold":
+        return [{"prompt": one.prompt, "completion": one.worked()} for one in train[: config.cold]]
+    if config.start == "cold, wrong":
+        return [{"prompt": one.prompt, "completion": misremembered(one, 1.0, seed)} for one in train[: config.cold]]
+    teacher = byte_policy(checkpoints.load(run.artifact("teacher")), MARKS)
+    settings = RejectionConfig(samples=2, keep=2, least=config.least, max_tokens=config.max_tokens, seed=seed)
+    rows = teacher_replies(teacher, [one.row() for one in train], settings, grading.reward)
+    if config.start == "distilled, shuffled":  # every reply to another's prompt
+        rows = [
+            {**one, "completion": other["completion"]} for one, other in zip(rows, rows[7:] + rows[:7], strict=True)
+        ]
+    return [dict(one) for one in rows]
+
+
+def _reinforce(policy: Policy, config: Arm, iterations: int, rows: list[Row], seed: int, run: Run) -> None:
+    switches = preset(config.algorithm)
+    if switches.overlong == "shape":
+        switches = replace(switches, margin=config.max_tokens // 5)
+    settings = GrpoConfig(
+        train=_training(iterations, config.lr, seed, save_every=20),
+        switches=switches,
+        prompts=config.prompts,
+        group=config.group,
+        max_tokens=config.max_tokens,
+        rows=128,
+    )
+    grpo(policy, rows, REWARDS[config.reward], settings, directory=run.directory / "rl", progress=run.progress)
+    tokens = iterations * config.prompts * config.group * 24
+    run.tokens(tokens)
+    run.flops(tokens * policy.model.config.flops_per_token(32) * 4 / 3)
+
+
+def _training(steps: int, lr: float, seed: int, save_every: int) -> TrainConfig:
+    return TrainConfig(
+        steps=steps,
+        optimizer=OptimizerConfig(lr=lr, weight_decay=0.0),
+        schedule=Schedule(kind="constant", warmup=min(10, steps // 4)),
+        seed=seed,
+        device="cpu",
+        precision="fp32",
+        log_every=5,
+        save_every=save_every,
+    )
+
+
+def _judged(policy: Policy, config: Arm, seed: int) -> Measures:
+    """Many samples of each held-out puzzle, and what any number of them is worth."""
+    family = Modular(operations=config.test_operations, modulus=MODULUS)
+    unseen = puzzles(family, "test", config.problems, seed)
+    rows = [one.row() for one in unseen]
+    drawn = sampled(policy, rows, Sampling(max_tokens=config.max_tokens), n=config.samples, seed=seed)
+    correct = [
+        [grading.grade(one, reply.text).correct for reply in some] for one, some in zip(unseen, drawn, strict=True)
+    ]
+    votes = [[reply.text.rpartition(grading.ANSWER)[2].strip() or None for reply in some] for some in drawn]
+    n, of = config.samples, len(unseen)
+    k = min(64, n)
+    others = votes[1:] + votes[:1]
+    lengths: dict[bool, list[int]] = {True: [], False: []}
+    for reply, one in zip(itertools.chain(*drawn), itertools.chain(*correct), strict=True):
+        lengths[one].append(len(reply.tokens or ()))
+    measures = {f"pass@{j}": sum(pass_at_k(n, sum(one), j) for one in correct) / of for j in KS if j <= n}
+    return measures | {
+        "cons@64": sum(maj_at_k(some, one.answer, k) for some, one in zip(votes, unseen, strict=True)) / of,
+        "cons@64, others": sum(maj_at_k(some, one.answer, k) for some, one in zip(others, unseen, strict=True)) / of,
+        "length, right": sum(lengths[True]) / max(1, len(lengths[True])),
+        "length, wrong": sum(lengths[False]) / max(1, len(lengths[False])),
+    }
+
+
+def by_chance(reply: str, row: Row) -> dict[str, float]:
+    """1 or 0 by the hash of the reply: known, and no reason for anything."""
+    return {"correct": float(child_seed(0, reply, str(row["prompt"])) % 2)}
+
+
+def by_form(reply: str, row: Row) -> dict[str, float]:
+    """1 for any answer that has the form of one."""
+    return {"correct": float(grading.graded(reply, row).formatted)}
+
+
+def by_sight(reply: str, row: Row) -> dict[str, float]:
+    """1 where the answer stands anywhere in the reply: a grader that can be fooled by naming every number."""
+    return {"correct": float(row["answer"] in reply.rpartition("</think>")[2])}
+
+
+REWARDS: Mapping[str, Reward] = {"exact": grading.reward, "random": by_chance, "format": by_form, "loose": by_sight}
+
+
+def analyse(trials: Trials) -> Trials:
+    """One sample and the vote of 64 of the same model as arms of their own."""
+    if "rl" not in trials:
+        return {}
+    rl = trials["rl"]
+    return {
+        "one sample": {"accuracy": rl["pass@1"]},
+        "vote": {"accuracy": rl["cons@64"]},
+        "vote on another puzzle": {"accuracy": rl["cons@64, others"]},
+    }
+
+
+def figures(by_seed: BySeed) -> list[Figure]:
+    """pass@k before and after: does reinforcement find, or only sharpen?"""
+    arms = [arm for arm in ("base", "rl", "cold rl", "distilled") if all(arm in one for one in by_seed.values())]
+    ks = [k for k in KS if f"pass@{k}" in by_seed[min(by_seed)][arms[0]]]
+
+    means = {arm: [sum(one[arm][f"pass@{k}"] for one in by_seed.values()) / len(by_seed) for k in ks] for arm in arms}
+    series = [Series(x=ks, y=y, mark="both", label=arm) for arm, y in means.items()]
+    return [
+        Figure(
+            title="pass@k before and after",
+            x="samples k",
+            y="pass@k on held-out puzzles",
+            series=series,
+            kind="log-x",
+            caption="Where the base's curve meets the others' at large k, reinforcement only sharpened.",
+        )
+    ]
+
+
+ARMS = {
+    "rl": Arm(reward="exact"),
+    "base": Arm(),
+    "random reward": Arm(reward="random"),
+    "format reward": Arm(reward="format"),
+    "cold rl": Arm(start="cold", reward="exact"),
+    "wrong cold rl": Arm(start="cold, wrong", reward="exact"),
+    "distilled": Arm(start="distilled"),
+    "shuffled distilled": Arm(start="distilled, shuffled"),
+}
+LITTLE = {"base_steps": 80, "base_rows": 4, "width": 16, "layers": 1, "iterations": 1, "prompts": 2, "group": 2}
+SMOKE = {**LITTLE, "max_tokens": 24, "cold": 8, "pool": 40, "least": 0.0, "problems": 4, "samples": 4}
+
+STUDY = Study(
+    name="deepseek_r1",
+    question="Does a reward that only says right or wrong make a model reason better?",
+    family="language",
+    paper=Paper(
+        title="DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning",
+        authors="DeepSeek-AI",
+        year=2025,
+        venue="arXiv, then Nature",
+        url="https://arxiv.org/abs/2501.12948",
+        reports="R1-Zero, AIME 2024: 15.6 % before, 71.0 % after (arXiv v1; the journal: 77.9 %); cons@64 86.7 %",
+    ),
+    trial=trial,
+    arms=ARMS,
+    artifacts={
+        "base": Artifact(make=make_base, config=Base()),
+        "teacher": Artifact(
+            make=make_base, config=Base(width=128, noise=0.0), arms=("distilled", "shuffled distilled")
+        ),
+    },
+    analyse=analyse,
+    figures=figures,
+    claims=(
+        Better(
+            "pass@1",
+            "rl",
+            than="base",
+            by=0.1,
+            control=("random reward", "format reward"),
+            text="GRPO with a verifiable reward raises held-out pass@1 by 10 points; a random or formal one does not",
+            paper="15.6 to 71.0 (v1), 77.9 (journal)",
+            contested="A random reward raised Qwen2.5-Math by 21.4 points (Shao et al. 2025, arXiv:2506.10947)",
+        ),
+        Better(
+            "accuracy",
+            "vote",
+            than="one sample",
+            by=0.02,
+            control="vote on another puzzle",
+            text="The vote of 64 samples is more often right than one of them",
+            paper="cons@64 86.7 against pass@1 71.0 (v1)",
+        ),
+        Better(
+            "pass@1",
+            "cold rl",
+            than="rl",
+            by=0.03,
+            control="wrong cold rl",
+            text="A cold start on a few worked replies, then reinforcement, beats reinforcement alone at equal tokens",
+            paper="R1 79.8 against R1-Zero 71.0 (v1), with more besides a cold start",
+        ),
+        Better(
+            "pass@1",
+            "distilled",
+            than="rl",
+            by=0.03,
+            control="shuffled distilled",
+            text="Learning a larger model's traces beats reinforcing the smaller model at equal compute",
+            paper="32B: 72.6 distilled against 47.0 by reinforcement (v1)",
+        ),
+        InRange(
+            "pass@1",
+            "base",
+            low=0.1,
+            high=0.4,
+            control="distilled",
+            text="The base is right in 10 to 40 % of its samples, so that there is something to win and to reward",
+        ),
+    ),
+    critique=Critique(
+        axes=(
+            Axis.over(
+                "test_operations", (2, 3, 4), name="harder than trained on", objection="Is it a rule or a table?"
+            ),
+            Axis.over("reward", ("exact", "loose"), name="a loose grader", objection="Will it be hacked?"),
+            Axis.over("algorithm", ("grpo", "dr-grpo"), objection="Dividing by length favours long wrong replies."),
+            Axis.over("samples", (16, 256), log=True, objection="With enough samples, does the base know as much?"),
+        ),
+        seeds=5,
+    ),
+    improve=Search(
+        question="Which algorithm and settings win most at equal generated tokens?",
+        arm="rl",
+        measure="pass@1",
+        direction="higher",
+        by=0.02,
+        over={"algorithm": Among(values=("grpo", "dr-grpo", "dapo", "rloo")), "lr": Between(low=1e-4, high=2e-3)},
+        tuned=("rl",),
+        judges=5,
+    ),
+    plan=Plan(
+        text="Preliminary: the pilot has not been run. Bounds are what would be worth having, the spread is a guess; "
+        "run maquette plan-study deepseek_r1 and commit what it prints before the laptop scale.",
+        seeds=8,
+        spread={"pass@1": 0.05},
+        detects=0.06,
+        flops=3e14,
+        tokens=1.5e8,
+        hours=2.0,
+    ),
+    scales=Scales(
+        smoke=Scale(seeds=1, changes=SMOKE),
+        tour=Scale(
+            seeds=1,
+            changes={"base_steps": 400, "iterations": 30, "problems": 50, "samples": 16},
+            arms=("base", "rl", "random reward"),
+        ),
+        laptop=Scale(
+            seeds=8,
+            verdict=True,
+            limits="Models of 0.1 million parameters on one family of puzzles, whose base was made to be noisy: what "
+            "reinforcement removes here is noise, which need not be what it removes in a large model.",
+        ),
+    ),
+)

@@ -1,0 +1,86 @@
+"""maquette train tiny-video on one's own clips, and maquette generate, as a user types them."""
+
+import contextlib
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+
+from maquette.cli import commands, videos
+from maquette.core.errors import UserError
+from maquette.core.media import read_clip, write_mp4, write_png
+from maquette.video import recipes
+
+
+def maquette(*arguments, folder):
+    """What a command line prints, carried out in a folder."""
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        for module in (commands, videos):
+            patch.setattr(module, "prepare_process", lambda: "as it is")  # would start pytest anew
+        small = dataclasses.replace(recipes.RECIPES["tiny-video"], rows=2, coding_rows=2)
+        patch.setitem(recipes.RECIPES, "tiny-video", small)
+        patch.chdir(folder)
+        assert commands.run([str(argument) for argument in arguments]) == 0
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model trained for two steps on two clips."""
+    place = tmp_path_factory.mktemp("generate")
+    for number, words in enumerate(("a red half stays.", "a red half leaves.")):
+        frames = np.full((17, 32, 32, 3), 230, np.uint8)
+        frames[:, :, 16:] = (200, 40, 40)
+        (place / "clips").mkdir(exist_ok=True)
+        write_mp4(place / "clips" / f"{number}.mp4", frames, 8.0)
+        (place / "clips" / f"{number}.txt").write_text(words, encoding="utf-8")
+    said = maquette("train", "tiny-video", "--clips", "clips", "--steps", 2, "--out", "model", folder=place)
+    assert "loss at t = 0.06" in said
+    assert "maquette generate 'a red half stays.' --model model" in said
+    return place
+
+
+@pytest.mark.slow
+def test_words_become_clips_and_a_sheet(folder):
+    said = maquette(
+        *("generate", "a red half stays.", "a half leaves.", "--model", "model", "--steps", 2, "--seed", 3, "--json"),
+        folder=folder,
+    )
+    told = json.loads(said)
+    assert [clip["prompt"] for clip in told["clips"]] == ["a red half stays.", "a half leaves."]
+    for clip in told["clips"]:
+        footage = read_clip(folder / clip["mp4"])
+        assert footage.frames.shape == (17, 256, 256, 3)
+        assert footage.fps == 8
+    assert read_clip(folder / "runs/generate/clip-2.gif").frames.shape == (17, 256, 256, 3)
+    assert (folder / told["sheet"]).stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["a purple half."], "word 'purple'"),
+        (["a half.", "--frames", 16], r"16 frames: this autoencoder takes 1 \+ 4 n; give 13 or 17"),
+        (["a half.", "--first", "small.png"], "give one of 32 × 32"),
+        (["a half.", "--first", "none.png"], "none.png cannot be read"),
+        (["a half.", "--model", "clips"], "config.json does not exist"),
+    ],
+    ids=["word", "frames", "size", "picture", "model"],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(folder, arguments, complaint):
+    write_png(folder / "small.png", np.zeros((8, 8, 3), np.uint8))
+    options = [] if "--model" in arguments else ["--model", "model"]
+    with pytest.raises(UserError, match=complaint):
+        maquette("generate", *arguments, *options, "--out", "nothing", folder=folder)
+    assert not (folder / "nothing").exists()
+
+
+@pytest.mark.slow
+def test_options_of_the_other_family_are_refused(folder):
+    for arguments in (["tiny-video", "--text", "clips"], ["tiny-llama", "--clips", "clips"]):
+        with pytest.raises(UserError, match="--clips"):
+            maquette("train", *arguments, folder=folder)

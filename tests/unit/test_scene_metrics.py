@@ -1,0 +1,155 @@
+"""Scores on what the parser read: on right clips, on wrong ones, and against those who would rather be rejected."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from maquette.core.errors import UserError
+from maquette.worlds.scene.laws import Knobs, law_clip, random_clip
+from maquette.worlds.scene.metrics import (
+    Asked,
+    Description,
+    attribute_accuracy,
+    frechet_distance,
+    law_deviation,
+    state_vector,
+)
+from maquette.worlds.scene.parsing.parser import read_clips
+from maquette.worlds.scene.parsing.reading import Reading
+from maquette.worlds.scene.parsing.relations import Related
+from maquette.worlds.scene.render import frames_of_many
+from maquette.worlds.scene.vocabulary import LAWS
+
+GARBAGE = Reading(rejected="noise")
+
+
+def readings_of(seeds, **knobs):
+    return [Reading.of(random_clip(seed, Knobs(objects=seed % 2, **knobs))) for seed in seeds]
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return readings_of(range(200))
+
+
+@pytest.fixture(scope="module")
+def others():
+    return readings_of(range(200, 400))
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return [law_clip(law, 40 + number, Knobs(objects=1)) for number, law in enumerate(LAWS)]
+
+
+def test_what_was_asked_for_is_there(clips):
+    readings = read_clips(frames_of_many(clips, 32))
+    accuracy = attribute_accuracy(readings, [Asked.of(clip) for clip in clips])
+    assert {name: one.value for name, one in accuracy.items()} == dict.fromkeys(accuracy, 1.0)
+    assert accuracy["law"].n == len(clips)
+    assert accuracy["shape"].n == sum(len(clip.things) for clip in clips)
+    assert accuracy["relation"].n > 0
+
+
+def test_each_wrong_attribute_is_counted_in_its_own_column(clips):
+    truth = Reading.of(clips[0])
+    thing = truth.things[0]
+    asked = [Asked.of(clips[0])]
+    for name, other in (("shape", "star"), ("colour", "pink"), ("size", "large"), ("material", "wood")):
+        if getattr(thing, name) == other:
+            continue
+        wrong = replace(truth, things=(replace(thing, **{name: other}), *truth.things[1:]))
+        accuracy = attribute_accuracy([wrong], asked)
+        assert accuracy[name].right == accuracy[name].n - 1
+        for attribute in {"shape", "colour", "size", "material", "count", "law"} - {name}:
+            assert accuracy[attribute].right == accuracy[attribute].n
+
+
+def test_a_missing_thing_is_wrong_in_all_and_a_rejected_clip_too(clips):
+    clip = clips[0]
+    truth, asked = Reading.of(clip), [Asked.of(clip)]
+    alone = replace(truth, things=truth.things[:1], position=truth.position[:, :1], angle=truth.angle[:, :1])
+    accuracy = attribute_accuracy([alone], asked)
+    assert accuracy["shape"].right == accuracy["colour"].right == 1
+    assert accuracy["count"].right == 0
+    assert accuracy["relation"].right == 0
+    rejected = attribute_accuracy([GARBAGE], asked)
+    assert all(one.right == 0 for one in rejected.values())
+    assert {name: one.n for name, one in rejected.items()} == {name: one.n for name, one in accuracy.items()}
+
+
+def test_half_garbage_is_half_as_accurate(clips):
+    truth, asked = [Reading.of(clip) for clip in clips], [Asked.of(clip) for clip in clips]
+    clean = attribute_accuracy(truth, asked)
+    mixed = attribute_accuracy(truth + [GARBAGE] * len(clips), asked * 2)
+    for name, one in clean.items():
+        assert one.value == 1.0
+        assert mixed[name].value == pytest.approx(0.5)
+
+
+def test_a_relation_asked_for_the_wrong_way_round_is_wrong():
+    truth = Reading.of(law_clip("inertia", 1, Knobs(objects=1)))
+    descriptions = tuple(Description(shape=thing.shape, colour=thing.colour) for thing in truth.things)
+    left, right = np.argsort(truth.position[0, :, 0]).tolist()
+    for subject, target, is_right in ((left, right, 1), (right, left, 0)):
+        related = frozenset({Related(subject=subject, relation="left of", object=target)})
+        accuracy = attribute_accuracy([truth], [Asked(things=descriptions, relations=related)])
+        assert accuracy["relation"].right == is_right
+
+
+def test_law_deviation_is_small_for_right_motion_and_whole_for_garbage(clips):
+    truth = [Reading.of(clip) for clip in clips]
+    right = law_deviation(truth, LAWS)
+    assert right < 0.03
+    assert law_deviation(truth, [*LAWS[1:], LAWS[0]]) > 0.3
+    assert law_deviation([GARBAGE], ["inertia"]) == 1.0
+    assert law_deviation(truth + [GARBAGE] * len(truth), [*LAWS, *LAWS]) == pytest.approx((right + 1) / 2)
+
+
+def test_frechet_distance_is_nothing_to_itself_and_grows_with_what_differs(reference, others):
+    assert frechet_distance(reference, reference).value == pytest.approx(0, abs=1e-6)
+    same_law = frechet_distance(others, reference).value
+    few_colours = frechet_distance(readings_of(range(400, 600), colours=("red", "blue", "green")), reference).value
+    no_large = frechet_distance(readings_of(range(400, 600), sizes=("small",)), reference).value
+    frozen = [replace(one, position=np.repeat(one.position[:1], len(one), axis=0)) for one in others]
+    at_rest = frechet_distance(frozen, reference).value
+    assert same_law < min(few_colours, no_large, at_rest) / 2
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_garbage_makes_a_set_worse_than_its_clean_part_alone(reference, others, share):
+    clean = frechet_distance(others, reference)
+    garbage = round(len(others) * share / (1 - share))
+    mixed = frechet_distance(others + [GARBAGE] * garbage, reference)
+    assert mixed.states == clean.states
+    assert mixed.value > clean.value + 0.5 * share * max(np.square(state_vector(others[0])).mean(), 0.1)
+
+
+def test_rejection_never_pays(reference, others):
+    """Where a set is bad, having its worst clips rejected makes it no better."""
+    fast = readings_of(range(400, 600), speed=1.5)
+    shown = frechet_distance(fast, reference)
+    pace = [np.nanmax(np.abs(one.velocity)) for one in fast]
+    fastest = set(np.argsort(pace)[-40:].tolist())
+    hidden = frechet_distance([GARBAGE if i in fastest else one for i, one in enumerate(fast)], reference)
+    assert hidden.value > shown.value
+
+
+def test_a_reference_that_is_rejected_too_asks_for_as_much(reference, others):
+    dirty = reference + [GARBAGE] * 50
+    assert frechet_distance(others + [GARBAGE] * 50, dirty).rejected == pytest.approx(0)
+    assert frechet_distance(others, dirty).rejected > 0
+
+
+def test_nothing_but_garbage_is_infinitely_far(reference):
+    assert frechet_distance([GARBAGE] * 5, reference).value == float("inf")
+
+
+def test_scores_refuse_what_they_cannot_count(reference):
+    with pytest.raises(UserError, match="too few"):
+        frechet_distance(reference, [GARBAGE, GARBAGE])
+    with pytest.raises(UserError, match="as many"):
+        attribute_accuracy(reference[:2], [Asked()])
+    with pytest.raises(UserError, match="as many"):
+        law_deviation(reference[:2], ["inertia"])
