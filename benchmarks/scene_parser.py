@@ -196,18 +196,15 @@ def errors(clips: list[Clip], readings: list[Reading], size: int) -> dict[str, A
     for clip, reading in zip(clips, readings, strict=True):
         if reading.rejected is None:
             _tally(clip, reading, wrong, off, speed)
-    pixels = np.array(off or [np.nan]) * size
-    return {
-        "n": len(clips),
-        "rejected": sum(reading.rejected is not None for reading in readings),
-        "wrong": wrong,
-        "places": len(off),
-        "pixels_median": float(np.median(pixels)),
-        "pixels_99": float(np.percentile(pixels, 99)),
-        "pixels_beyond_half": float((pixels > 0.5).mean()),
-        "velocity_median": float(np.median(speed or [np.nan])),
-        "velocity_95": float(np.percentile(speed or [np.nan], 95)),
-    }
+    read: dict[str, Any] = {"n": len(clips), "rejected": sum(one.rejected is not None for one in readings)}
+    read |= {"wrong": wrong, "places": len(off)}
+    if off:
+        pixels = np.array(off) * size
+        read |= {"pixels_median": float(np.median(pixels)), "pixels_99": float(np.percentile(pixels, 99))}
+        read |= {"pixels_beyond_half": float((pixels > 0.5).mean())}
+    if speed:
+        read |= {"velocity_median": float(np.median(speed)), "velocity_95": float(np.percentile(speed, 95))}
+    return read
 
 
 def _tally(clip: Clip, reading: Reading, wrong: dict[str, list[int]], off: list[float], speed: list[float]) -> None:
@@ -273,7 +270,7 @@ def shown(rows: list[dict[str, Any]]) -> Table:
     table = Table("clips", "n", "rejected", *names, "off by, px: median, 99 %")
     for row in rows:
         cells = [f"{bad}/{of}" for bad, of in row["wrong"].values()]
-        places = f"{row['pixels_median']:.3f}, {row['pixels_99']:.2f}"
+        places = f"{row['pixels_median']:.3f}, {row['pixels_99']:.2f}" if row["places"] else ""
         title = f"{row['view']} {row['size']} px: {row['clips']}"
         table.add_row(title, str(row["n"]), f"{row['rejected'] / row['n']:.1%}", *cells, places)
     return table
