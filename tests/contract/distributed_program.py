@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from maquette.core.seeds import torch_generator
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
@@ -53,4 +52,3 @@ if __name__ == "__main__":
         assert world.size == 2
         run(folder / strategy, world)
         run(folder / f"resumed-{strategy}", world)
-    dist.destroy_process_group()

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from maquette.core.seeds import torch_generator
 from maquette.language import tokenizers
@@ -64,7 +63,4 @@ def run(directory: Path, steps: int, world: World | None = None) -> None:
 
 
 if __name__ == "__main__":
-    joined = join_world()
-    run(Path(sys.argv[1]), int(sys.argv[2]), joined)
-    if joined.size > 1:
-        dist.destroy_process_group()
+    run(Path(sys.argv[1]), int(sys.argv[2]), join_world())

@@ -3,7 +3,9 @@
 FSDP and its state dictionaries are imported where several processes need them: that import takes as long as PyTorch's.
 """
 
+import atexit
 import os
+import time
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -56,15 +58,27 @@ class World:
 
 
 def join_world(strategy: Strategy = "ddp") -> World:
-    """The world that `torchrun` made, read from its environment variables; alone without it."""
+    """The world that `torchrun` made, read from its environment variables; alone without it. It is left at exit."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World(strategy=strategy)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(_leave_world)
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return World(rank=dist.get_rank(), size=size, strategy=strategy)
+
+
+def _leave_world() -> None:
+    """End the process group while the interpreter can still wait for its threads.
+
+    A thread of Gloo that holds the last collective's tensors needs Python's lock to let them go; where the interpreter
+    ends first, the process aborts (pytorch/pytorch#179291). No barrier: another process may have failed.
+    """
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    time.sleep(0.1)
 
 
 def whole(tensor: Tensor) -> Tensor:
