@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from timing import SETTLING, Case, compared, in_process, run_cases, take_turns
 from torch import Tensor, nn
 
-from maquette.core.devices import Precision, autocast, compile_pays
+from maquette.core.devices import Precision, autocast, compile_pays, pick_precision
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
@@ -98,9 +98,11 @@ class Losses:
         self.values.append(values["loss"])
 
 
-def our_steps(shape: Shape, mode: str, steps: int, turn: Callable[[int], object]) -> tuple[list[float], list[float]]:
+def our_steps(
+    shape: Shape, how: tuple[Precision, bool], steps: int, turn: Callable[[int], object]
+) -> tuple[list[float], list[float]]:
     """Train for so many steps with `turn(step)` after each; the losses, and the seconds of our steps alone."""
-    precision, compiled = MODES[mode]
+    precision, compiled = how
     config = TrainConfig(
         steps=steps,
         optimizer=OPTIMIZER,
@@ -174,7 +176,7 @@ def against_transformers(shape: Shape, mode: str, steps: int) -> dict[str, Any]:
         their_losses.append(step(batch))
         their_seconds.append(time.perf_counter() - began)
 
-    our_losses, our_seconds = our_steps(shape, mode, steps, turn)
+    our_losses, our_seconds = our_steps(shape, MODES[mode], steps, turn)
     return compared(our_seconds, their_seconds) | {
         "losses": [our_losses[0], our_losses[-1]],
         "difference": float(np.abs(np.subtract(our_losses, their_losses)).max()),
@@ -195,7 +197,7 @@ def products_alone(shape: Shape, mode: str, steps: int) -> dict[str, Any]:
             call()
         seconds.append(time.perf_counter() - began)
 
-    return compared(our_steps(shape, mode, steps, turn)[1], seconds)
+    return compared(our_steps(shape, MODES[mode], steps, turn)[1], seconds)
 
 
 def there_and_back(forward: Callable[[Any], Tensor], inputs: Any, leaves: tuple[Tensor, ...]) -> Callable[[], object]:
@@ -230,9 +232,8 @@ def one_attention(shape: Shape, steps: int) -> dict[str, Any]:
 def our_default(shape: Shape, steps: int) -> dict[str, Any]:
     """Our steps as `maquette train` takes them: the recipe's precision, compiled if a run of its length wins by it."""
     recipe = RECIPES["small-llama"]
-    how = (recipe.train.precision, compile_pays(recipe.flops, CPU))
-    mode = next(name for name, one in MODES.items() if one == how)
-    return {"seconds": our_steps(shape, mode, steps, lambda _: None)[1]}
+    how = (pick_precision(recipe.train.precision, CPU), compile_pays(recipe.flops, CPU))
+    return {"seconds": our_steps(shape, how, steps, lambda _: None)[1]}
 
 
 def their_default(shape: Shape, steps: int) -> dict[str, Any]:
