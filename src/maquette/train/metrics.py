@@ -41,7 +41,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise UserError("TensorBoard is not installed; run `pip install 'maquette[track]'`.") from error
+            raise UserError("TensorBoard is not installed: bash scripts/setup.sh track.") from error
         self.writer = SummaryWriter(str(directory))
 
     def write(self, step: int, values: dict[str, float]) -> None:

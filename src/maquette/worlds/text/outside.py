@@ -117,7 +117,7 @@ class HubDataset:
         try:
             load_dataset = importlib.import_module("datasets").load_dataset
         except ImportError as error:
-            raise UserError("A Hugging Face dataset needs the extra `hub`: pip install 'maquette[hub]'.") from error
+            raise UserError("A Hugging Face dataset needs the extra `hub`: bash scripts/setup.sh hub.") from error
         try:
             rows = load_dataset(self.name, self.subset, split=self.split, revision=self.revision, streaming=True)
             documents = list(self._documents(rows))
