@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from maquette.core.seeds import torch_generator
+from maquette.language.checkpoints import save
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
 from maquette.train.distributed import World, join_world
 from maquette.train.loop import TrainConfig, Trained, train
@@ -50,5 +51,7 @@ if __name__ == "__main__":
     for strategy in ("ddp", "fsdp"):
         world = join_world(strategy)
         assert world.size == 2
-        run(folder / strategy, world)
+        trained = run(folder / strategy, world)
+        if world.leads:
+            save(trained.model, folder / strategy / "left")
         run(folder / f"resumed-{strategy}", world)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from maquette.core.errors import UserError
+from maquette.language.checkpoints import load
 from maquette.train import checkpoint
 from maquette.train.distributed import World, join_world
 from maquette.train.metrics import read_metrics
@@ -70,6 +71,10 @@ def test_two_processes_give_the_losses_of_one(runs, strategy):
     assert sorted(losses) == list(range(1, 13))
     assert losses[12] < 0.9 * losses[1], "or nothing was trained that could differ"
     assert_same_weights(runs / "alone", runs / strategy)
+    trained = checkpoint.read(checkpoint.folder(runs / "alone", 12))[2]["model"]
+    left = load(runs / strategy / "left").state_dict()
+    for name, weight in trained.items():
+        torch.testing.assert_close(left[name], weight, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -104,7 +109,7 @@ def test_alone_there_is_nothing_to_join(monkeypatch):
     assert world == World(strategy="fsdp")
     assert world.leads
     model = torch.nn.Linear(2, 2)
-    assert world.wrap(model, torch.device("cpu")) is model
+    assert world.shard(model) is world.replicate(model, torch.device("cpu")) is model
 
 
 def test_rows_that_cannot_be_shared_out_are_refused(program, tmp_path):

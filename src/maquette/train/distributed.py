@@ -4,6 +4,7 @@ FSDP and its state dictionaries are imported where several processes need them: 
 """
 
 import atexit
+import copy
 import os
 import time
 from dataclasses import dataclass
@@ -32,18 +33,35 @@ class World:
         """Whether this process writes files and speaks."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Replicate or shard `model`; with one process, return it as it is."""
-        if self.size == 1:
+    def replicate(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """`model` with its gradients averaged over all processes; itself where there is one, or where it is sharded."""
+        if self.size == 1 or self.strategy == "fsdp":
             return model
-        if self.strategy == "ddp":
-            return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+        return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+    def shard(self, model: nn.Module) -> nn.Module:
+        """A twin of `model` in shards, `model` being empty until they are gathered; itself if nothing is sharded."""
+        if self.size == 1 or self.strategy == "ddp":
+            return model
         from torch.distributed.fsdp import fully_shard
 
-        for block in getattr(model, "blocks", ()):
+        weights = {id(p): nn.Parameter(p.detach(), p.requires_grad) for p in model.parameters()}
+        twin = copy.deepcopy(model, cast("dict[int, Any]", weights))  # deepcopy takes these for copies it has made
+        for block in getattr(twin, "blocks", ()):
             fully_shard(block)
-        fully_shard(model)
-        return model
+        fully_shard(twin)
+        for p in model.parameters():
+            p.data = p.data.new_empty(0)
+        return twin
+
+    def gather(self, twin: nn.Module, model: nn.Module) -> None:
+        """The inverse of `shard`, on the leading process; elsewhere `model` stays empty."""
+        if twin is model:
+            return
+        state = whole_model_state(twin, self)
+        if self.leads:
+            for name, p in model.named_parameters():
+                p.data = state[name].to(p.device)
 
     def sum(self, value: Tensor) -> Tensor:
         """Sum over all processes."""

@@ -101,7 +101,7 @@ class Trained:
     """What a run leaves in memory; the files hold the same."""
 
     model: nn.Module
-    """Unwrapped, with the trained weights."""
+    """The one that was given, with the trained weights; where it was sharded, on the leading process only."""
     averaged: dict[str, Tensor] | None
     """The moving average of the weights, where one was kept."""
     final: dict[str, float]
@@ -195,8 +195,9 @@ class _Run:
         self.config = config = replace(config, precision=pick_precision(config.precision, self.device))
         self.objective, self.count, self.batches = objective, count, batches
         self.directory, self.evaluate, self.progress, self.world = directory, evaluate, progress, world
-        self.bare = model.to(self.device)
-        self.model = world.wrap(self.bare, self.device)
+        self.given = model.to(self.device)
+        self.bare = world.shard(self.given)
+        self.model = world.replicate(self.bare, self.device)
         if config.compile:
             torch.compiler.reset()  # or another size of the same class counts against the compiler's patience
         self.forward = cast("nn.Module", torch.compile(self.model)) if config.compile else self.model
@@ -230,7 +231,9 @@ class _Run:
         seconds = time.perf_counter() - began
         if self.evaluate and not final:  # the run was already complete
             final = self._evaluate(write=False)
-        return Trained(model=self.bare, averaged=self.ema.weights if self.ema else None, final=final, seconds=seconds)
+        self.world.gather(self.bare, self.given)
+        averaged = {name: whole(weight) for name, weight in self.ema.weights.items()} if self.ema else None
+        return Trained(model=self.given, averaged=averaged, final=final, seconds=seconds)
 
     def _one_step(self) -> tuple[Tensor, Tensor]:
         """One update from one global batch; its mean loss and gradient norm, left on the device."""
