@@ -44,8 +44,9 @@ from maquette.worlds.scene.vocabulary import COLOURS, SHAPES, SIZES
 
 RECORD = Path("results/scene/parser.json")
 FIRST, FRAMES = 20_000, 16
-CLEAN = 4
-"""Times as many clean clips as others: what the parser is held to."""
+SETS = (("side", 32, 1, 4), ("side", 64, 2, 4), ("top", 32, 4, 4), ("top", 64, 4, 2))
+"""View and pixels, by what number clips of each kind are fewer, and how many times as many are clean: what the parser
+is held to."""
 Frames = UInt8[np.ndarray, "frames size size 3"]
 
 
@@ -247,12 +248,12 @@ def _seen_scenery(state: Clip | Reading) -> list[str]:
     return sorted(kinds + [robot.embodiment for robot in state.robots[:1]])
 
 
-def measured(view: str, size: int, count: int, console: Console) -> list[dict[str, Any]]:
+def measured(view: str, size: int, count: int, clean_for_one: int, console: Console) -> list[dict[str, Any]]:
     """A row for everything that is done to clips of one view."""
     make = side_clip if view == "side" else top_clip
     rows = []
     for name in [*DEGRADED, *WRONG]:
-        clips = [make(FIRST + i) for i in range(count * (CLEAN if name == "clean" else 1))]
+        clips = [make(FIRST + i) for i in range(count * (clean_for_one if name == "clean" else 1))]
         clean = list(frames_of_many(clips, size))
         if name in DEGRADED:
             frames = [DEGRADED[name](one, FIRST + i) for i, one in enumerate(clean)]
@@ -291,8 +292,8 @@ def main() -> int:
     console = Console(width=160)
     rows = [
         row
-        for view, size, share in (("side", 32, 1), ("side", 64, 2), ("top", 32, 4))
-        for row in measured(view, size, max(1, arguments.clips // share), console)
+        for view, size, share, clean in SETS
+        for row in measured(view, size, max(1, arguments.clips // share), clean, console)
     ]
     console.print(shown(rows))
     if arguments.record:

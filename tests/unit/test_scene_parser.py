@@ -12,14 +12,17 @@ import pytest
 import torch
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene.drawing import TABLE
 from maquette.worlds.scene.laws import Knobs, law_clip, random_clip
 from maquette.worlds.scene.parsing.backdrop import side_scenery
 from maquette.worlds.scene.parsing.judging import velocities
+from maquette.worlds.scene.parsing.layers import layers_of, painted
 from maquette.worlds.scene.parsing.least_squares import fit
 from maquette.worlds.scene.parsing.motion import LAWFUL, law_obeyed, law_residuals
 from maquette.worlds.scene.parsing.palette import FIXTURE, NOTHING, unmix
 from maquette.worlds.scene.parsing.parser import read_clips
 from maquette.worlds.scene.parsing.poses import expectation, unturned
+from maquette.worlds.scene.parsing.pursuit import missing
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.relations import Related, relations
 from maquette.worlds.scene.parsing.shooting import shoot
@@ -180,6 +183,34 @@ def test_an_arm_is_read_back():
 
 
 @pytest.mark.parametrize(
+    "seed",
+    [
+        pytest.param(30_000, id="two of a colour, both under an arm"),
+        pytest.param(30_003, id="only pieces to be seen beside an arm"),
+        pytest.param(30_031, id="more of a rim than of it to be seen between jaws"),
+        pytest.param(30_032, id="held over another"),
+        pytest.param(30_049, id="turned under jaws"),
+        pytest.param(30_050, id="two of a colour that touch"),
+        pytest.param(30_052, id="a jaw outside the frame"),
+        pytest.param(30_079, id="a tint in the median that is no zone"),
+    ],
+)
+def test_episodes_are_read_back(benchmark, seed):
+    clip = benchmark.top_clip(seed)
+    found = benchmark.errors([clip], read_clips(frames_of_many([clip], SIZE), clip.fps), SIZE)
+    assert found["rejected"] == 0
+    assert all(wrong == 0 for wrong, _ in found["wrong"].values())
+    assert found["pixels_beyond_half"] == 0
+
+
+@pytest.mark.parametrize("kind", ["two merged blobs", "a colour that changes", "a shape that changes"])
+def test_what_is_wrong_on_a_table_top_is_not_explained_away(benchmark, kind):
+    clips = [benchmark.top_clip(seed) for seed in (30_001, 30_007)]
+    wrong = np.stack([benchmark.WRONG[kind](clip, SIZE, seed) for seed, clip in enumerate(clips)])
+    assert all(reading.rejected for reading in read_clips(wrong, clips[0].fps))
+
+
+@pytest.mark.parametrize(
     "frames",
     [
         np.zeros((1, 4, 32, 32, 3)),
@@ -240,6 +271,35 @@ def test_paint_is_told_from_what_is_behind_it():
         assert (label[0, 8 * place + 5 : 8 * place + 8] == NOTHING).all()
     assert float(share.max()) == pytest.approx(1.0)
     assert FIXTURE not in label
+
+
+def test_what_lies_on_what_is_told_by_drawing_and_stays_while_they_meet():
+    things = (Thing(shape="box", colour="yellow"), Thing(shape="ball", colour="blue"))
+    paths = np.zeros((2, 6, 3))
+    paths[0, :, :2], paths[1, :, :2] = 0.4, np.linspace(0.4, 0.55, 6)[:, None]
+    table, free = torch.full((6, SIZE**2, 3), 220.0), torch.ones(6, SIZE**2)
+    for top in (0, 1):
+        order = np.tile([top == 0, top == 1], (6, 1)).astype(int)
+        seen = painted(table, things, paths, order, order >= 0)
+        np.testing.assert_array_equal(layers_of(seen, table, free, things, paths), order)
+        order[:2] = order[:2, ::-1]
+        flipped = painted(table, things, paths, order, order >= 0)
+        assert len(np.unique(layers_of(flipped, table, free, things, paths), axis=0)) == 1
+
+
+def test_what_is_missing_is_found_where_it_is_and_nothing_else():
+    things = (Thing(shape="cross", colour="red"), Thing(shape="star", colour="red", size="small", material="stone"))
+    paths = np.zeros((2, 4, 3))
+    paths[0] = (0.4, 0.5, 0.3)
+    paths[1, :, 0], paths[1, :, 1:] = 0.63 + 0.02 * np.arange(4), (0.5, 0.7)
+    flat = np.zeros((4, 2), int)
+    table, free = torch.tensor(TABLE).float().expand(4, SIZE**2, 3), torch.ones(4, SIZE**2)
+    seen = painted(table, things, paths, flat, flat == 0)
+    found = dict(missing(seen, table, free, np.zeros((4, 2)), 6))
+    assert set(found) == set(things)
+    for thing, path in zip(things, paths, strict=True):
+        np.testing.assert_allclose(found[thing][:, :2], path[:, :2], atol=0.3 / SIZE)
+    assert not missing(table, table, free, np.zeros((4, 2)), 6)
 
 
 def test_scenery_is_read_to_a_fraction_of_a_pixel():

@@ -65,7 +65,7 @@ def draft_of(frames: UInt8[np.ndarray, "frames size size 3"]) -> Draft:
 
 
 def _set_table(draft: Draft, frames: Float32[np.ndarray, "frames size size 3"]) -> None:
-    draft.scenery = zones_of(np.median(frames, axis=0))
+    draft.scenery = zones_of(frames)
     if found := drawer_of(frames, still("top", draft.scenery, frames.shape[1])):
         drawer, draft.openings = found
         draft.scenery += (drawer,)

@@ -1,5 +1,6 @@
 """Is what was read what the frames show? It is drawn again and compared; what fits is given its velocities and law."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -7,17 +8,20 @@ import torch
 from jaxtyping import Float, Float32, UInt8
 from scipy import ndimage
 
+from maquette.worlds.scene.parsing.layers import covered
 from maquette.worlds.scene.parsing.motion import law_obeyed, law_residuals
-from maquette.worlds.scene.parsing.overlaps import covered
 from maquette.worlds.scene.parsing.poses import expectation
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.render import frames_of_many
-from maquette.worlds.scene.state import Clip
+from maquette.worlds.scene.state import Clip, Thing
 
 PEAK, MEAN, THING = 30.0, 4.0, 10.5
 """Largest differences, of 255, between frames and their drawing that count as explained: of any place, of all, and of
 the pixels of one thing in one frame. All are of the mean colours of 3 × 3 pixels: what is unlike is unlike over more
 than a pixel, noise is not. A thing of a colour just between the two nearest ones is off by 11."""
+
+SHARED = 0.2
+"""Share of the smaller of two things of one colour that they must have in common to be one blob."""
 
 
 def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list[Reading]) -> list[Reading]:
@@ -44,6 +48,9 @@ def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list
             thing = clip.things[number]
             looks = f"{thing.size} {thing.colour} {thing.shape}"
             why = f"frame {frame}: what is most like a {looks} is off by {off_by:.0f} of 255"
+        elif found := _one_blob(readings[i], clip, size):
+            a, b = (f"a {one.size} {one.colour} {one.shape}" for one in found)
+            why = f"{a} and {b} are one blob in every frame"
         if why:
             readings[i] = Reading(rejected=why, residual_peak=peak, residual_mean=of_mean)
             continue
@@ -52,6 +59,24 @@ def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list
             readings[i], residual_peak=peak, residual_mean=of_mean, law=law_obeyed(residuals), law_residuals=residuals
         )
     return readings
+
+
+def _one_blob(reading: Reading, clip: Clip, size: int) -> tuple[Thing, Thing] | None:
+    """Two things of one colour that overlap whenever both are seen: what else they might be, nobody can tell."""
+    paths = np.concatenate([clip.position, clip.angle[:, :, None]], axis=2).transpose(1, 0, 2)
+    ground, flat = torch.zeros(len(clip), size * size, 3), np.zeros(clip.angle.shape, int)
+    for pair in itertools.combinations(range(len(clip.things)), 2):
+        a, b = (clip.things[number] for number in pair)
+        both = reading.visible[:, pair].all(1)
+        if a.colour != b.colour or not both.any():
+            continue
+        one, other = (
+            covered(ground, clip.things, paths, flat, flat + np.arange(len(clip.things)) == number) for number in pair
+        )
+        shared = torch.minimum(one, other).sum(1) / torch.minimum(one.sum(1), other.sum(1)).clamp(min=1)
+        if (shared.numpy()[both] > SHARED).all():
+            return a, b
+    return None
 
 
 def _unlike(clip: Clip, off: Float32[np.ndarray, "frames size size"]) -> tuple[int, int, float] | None:

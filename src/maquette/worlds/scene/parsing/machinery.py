@@ -45,6 +45,11 @@ class Machine:
         """Over which to take derivatives, in pixels or in what moves by so much."""
         return STEPS[self.kind]
 
+    @property
+    def hand(self) -> Float[np.ndarray, "frames 2"]:
+        """Where its hand is."""
+        return _joints(self.kind, self.numbers)[0][:, -1]
+
     def over(
         self, behind: Float32[Tensor, "frames pixels 3"], numbers: Numbers | None = None
     ) -> Float32[Tensor, "frames pixels 3"]:
@@ -61,7 +66,7 @@ class Machine:
         joints, grip = _joints(self.kind, self.numbers)
         return tuple(
             Robot(embodiment=self.kind, joints=tuple((x, y) for x, y in points), grip=one)
-            for points, one in zip(joints.tolist(), np.clip(grip, 0, 1).tolist(), strict=True)
+            for points, one in zip(joints.tolist(), grip.tolist(), strict=True)
         )
 
 
@@ -138,9 +143,10 @@ def _over(
 def _joints(
     kind: Embodiment, numbers: Numbers
 ) -> tuple[Float[np.ndarray, "rows joints 2"], Float[np.ndarray, " rows"]]:
+    """Of its drawing, with grips as far as they go."""
     if kind == "arm":
-        return _points(numbers[:, :3]), numbers[:, 3]
-    return numbers[:, None, :2], numbers[:, 2] if kind == "gripper" else np.ones(len(numbers))
+        return _points(numbers[:, :3]), np.clip(numbers[:, 3], 0, 1)
+    return numbers[:, None, :2], np.clip(numbers[:, 2], 0, 1) if kind == "gripper" else np.ones(len(numbers))
 
 
 def _points(angles: Float[np.ndarray, "rows 3"]) -> Float[np.ndarray, "rows 4 2"]:
@@ -158,40 +164,38 @@ def _middles(dark: Float[np.ndarray, "frames size size"]) -> Float[np.ndarray, "
 
 
 @functools.cache
-def _postures() -> tuple[Float[np.ndarray, "postures 3"], Float[np.ndarray, "postures places 2"]]:
+def _postures(size: int) -> tuple[Float[np.ndarray, "postures 3"], Int[np.ndarray, "postures places"]]:
+    """Postures tried first, and the pixels under them."""
     angles = np.array(list(itertools.product(*(np.linspace(low, high, TRIED) for low, high in JOINT_LIMITS))))
-    return angles, _places(angles)
+    return angles, _pixels(angles, size)
 
 
-def _places(angles: Float[np.ndarray, "rows 3"]) -> Float[np.ndarray, "rows places 2"]:
-    """Some places on an arm's links."""
+def _pixels(angles: Float[np.ndarray, "rows 3"], size: int) -> Int[np.ndarray, "rows places"]:
+    """The pixels under some places on an arm's links, by their numbers; size² for all that are outside."""
     points = _points(angles)
     start, end = points[:, :-1, None], points[:, 1:, None]
-    return (start + BY_LINK[:, None] * (end - start)).reshape(len(angles), -1, 2)
+    places = (start + BY_LINK[:, None] * (end - start)).reshape(len(angles), -1, 2)
+    column = np.floor(places[:, :, 0] * size).astype(int)
+    row = np.floor((1 - places[:, :, 1]) * size).astype(int)
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    return np.where(inside, row * size + column, size * size)
 
 
 def _arms(dark: Float[np.ndarray, "frames size size"]) -> Float[np.ndarray, "frames 3"]:
     """The postures whose links lie best on what is dark."""
-    angles, places = _postures()
+    size = dark.shape[1]
+    angles, pixels = _postures(size)
     found = np.zeros((len(dark), 3))
     for i, picture in enumerate(dark):
-        wide = ndimage.maximum_filter(picture, 3)
-        best = angles[np.argsort(-_on(wide, places))[:20]]
+        best = angles[np.argsort(-_on(ndimage.maximum_filter(picture, 3), pixels))[:20]]
         for turn in FINER:
             near = turn * np.array(list(itertools.product((-1, 0, 1), repeat=3)))
             tried = (best[:, None] + near).reshape(-1, 3)
-            best = tried[np.argsort(-_on(picture, _places(tried)))[:20]]
+            best = tried[np.argsort(-_on(picture, _pixels(tried, size)))[:20]]
         found[i] = best[0]
     return found
 
 
-def _on(
-    picture: Float[np.ndarray, "size size"], places: Float[np.ndarray, "rows places 2"]
-) -> Float[np.ndarray, " rows"]:
+def _on(picture: Float[np.ndarray, "size size"], pixels: Int[np.ndarray, "rows places"]) -> Float[np.ndarray, " rows"]:
     """How much of an arm lies on what is dark, less what does not; what is outside the frame is neither."""
-    size = len(picture)
-    column = np.floor(places[:, :, 0] * size).astype(int)
-    row = np.floor((1 - places[:, :, 1]) * size).astype(int)
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    there = picture[np.clip(row, 0, size - 1), np.clip(column, 0, size - 1)]
-    return np.where(inside, 2.0 * there - 1.0, 0.0).sum(1)
+    return np.append(2.0 * picture - 1.0, 0.0)[pixels].sum(1)

@@ -5,22 +5,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int
+import torch.nn.functional as F
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from maquette.worlds.scene.drawing import Looks
 from maquette.worlds.scene.parsing.identity import Sight
+from maquette.worlds.scene.parsing.layers import covered, layers_of, painted
 from maquette.worlds.scene.parsing.least_squares import Numbers, fit
 from maquette.worlds.scene.parsing.machinery import Machine, machine_of
 from maquette.worlds.scene.parsing.palette import unmix
-from maquette.worlds.scene.parsing.poses import Path, expectation, follow
-from maquette.worlds.scene.parsing.sightings import Track
-from maquette.worlds.scene.raster import paint_things
+from maquette.worlds.scene.parsing.poses import Path, expectation
+from maquette.worlds.scene.parsing.pursuit import missing, trace
 from maquette.worlds.scene.state import Thing
 
 FAINT = 0.02
 """Share of a pixel from which on what is in front hides what is behind it."""
-
+UNLIKE = 10.5
+"""Difference from its drawing, of 255, from which on a thing is not what it was taken for."""
+MOST = 6
+"""How often a missing thing is sought."""
 TOGETHER = 4
 """Rounds in which all of a frame is fitted at once."""
 POOR = 4.0
@@ -32,6 +35,7 @@ class Look:
     """What a look at one clip's frames found."""
 
     machine: Machine | None
+    things: tuple[Thing, ...]
     paths: list[Path]
     layers: Int[np.ndarray, "frames things"]
     opening: Float[np.ndarray, " frames"] | None
@@ -40,46 +44,118 @@ class Look:
 def look_again(
     seen: Float32[Tensor, "frames pixels 3"],
     behind: Callable[[Float[np.ndarray, " frames"] | None], Float32[Tensor, "frames pixels 3"]],
-    tracks: Sequence[Track],
-    things: Sequence[Thing],
     last: Look,
 ) -> Look:
-    """The robot before all things, and each thing before those below it; then all at once.
+    """Things that are not what they were taken for are sought anew; then the robot, each thing, and all at once.
 
     Args:
         seen: the frames.
         behind: the scenery in them, from how far the drawer is open.
-        tracks: of its things.
-        things: what they are.
         last: what was found so far.
     """
-    size = round(seen.shape[1] ** 0.5)
     scenery = behind(last.opening)
-    filled = np.array([expectation(path) for path in last.paths]).reshape(len(things), len(seen), 3)
-    layers = layers_of(tracks, things, filled)
+    hand = last.machine.hand if last.machine else np.zeros((len(seen), 2))
+    free = free_of(last.machine, seen)
+    right = _right(seen, scenery, free, last)
+    things, paths = [last.things[i] for i in right], [last.paths[i] for i in right]
+    filled, layers = _filled(paths, len(seen)), last.layers[:, right]
+    new = missing(seen, painted(scenery, things, filled, layers, layers >= 0), free, hand, MOST)
+    things, paths = [*things, *(thing for thing, _ in new)], [*paths, *(path for _, path in new)]
+    if not things:
+        return replace(last, things=(), paths=[], layers=layers)
+    filled = _filled(paths, len(seen))
+    layers = layers_of(seen, scenery, free, things, filled)
+    look = Look(machine=last.machine, things=tuple(things), paths=paths, layers=layers, opening=last.opening)
+    look = _traced(seen, scenery, hand, look)
+    return _together(seen, behind, look) if look.things else look
+
+
+def _traced(
+    seen: Float32[Tensor, "frames pixels 3"],
+    scenery: Float32[Tensor, "frames pixels 3"],
+    hand: Float[np.ndarray, "frames 2"],
+    look: Look,
+) -> Look:
+    """The robot before all things, and each thing, from the frame in which it is clearest, before those below it."""
+    things, layers, filled = look.things, look.layers, _filled(look.paths, len(seen))
     with_things = painted(scenery, things, filled, layers, layers >= 0)
     label, share = (one.numpy() for one in unmix(seen, with_things))
     machine = machine_of(seen, with_things, label, share, doubt=False)
-    cover = machine.cover(size) if machine else torch.zeros(seen.shape[:2])
-    back, owner = [], []
+    cover = machine.cover(round(seen.shape[1] ** 0.5)) if machine else torch.zeros(seen.shape[:2])
+    back, owner, first = [], [], []
+    unlike = _unlike(seen, machine.over(with_things) if machine else with_things, things, filled, cover)
     for number in range(len(things)):
         below, above = layers < layers[:, number, None], layers > layers[:, number, None]
         hidden = (cover + covered(seen, things, filled, layers, above)).numpy() > FAINT
         back.append(painted(scenery, things, filled, layers, below))
         owner.append(np.where(hidden, -2, -1))
-    alone = [replace(track, clip=number) for number, track in enumerate(tracks)]
-    paths = follow(Sight(seen.repeat(len(things), 1, 1), torch.cat(back), np.concatenate(owner)), alone, things)
-    return _together(seen, behind, things, Look(machine=machine, paths=paths, layers=layers, opening=last.opening))
+        first.append(int(np.argmin(np.where(np.isnan(look.paths[number][:, 0]), np.inf, unlike[:, number]))))
+    sight = Sight(seen.repeat(len(things), 1, 1), torch.cat(back), np.concatenate(owner))
+    start = filled[np.arange(len(things)), first]
+    paths = trace(sight, np.arange(len(things)), things, np.array(first), start, hand, np.array(look.paths))
+    there = [i for i, path in enumerate(paths) if np.isfinite(path[:, 0]).any()]
+    return replace(
+        look,
+        machine=machine,
+        things=tuple(things[i] for i in there),
+        paths=[paths[i] for i in there],
+        layers=layers[:, there],
+    )
+
+
+def free_of(machine: Machine | None, seen: Float32[Tensor, "frames pixels 3"]) -> Float32[Tensor, "frames pixels"]:
+    """1 where no robot is in front."""
+    if machine is None:
+        return torch.ones(seen.shape[:2])
+    return (machine.cover(round(seen.shape[1] ** 0.5)) <= FAINT).float()
+
+
+def _filled(paths: Sequence[Path], length: int) -> Float[np.ndarray, "things frames 3"]:
+    return np.array([expectation(path) for path in paths]).reshape(len(paths), length, 3)
+
+
+def _right(
+    seen: Float32[Tensor, "frames pixels 3"],
+    scenery: Float32[Tensor, "frames pixels 3"],
+    free: Float32[Tensor, "frames pixels"],
+    look: Look,
+) -> list[int]:
+    """The things that look like their drawing in most of the frames in which they are seen."""
+    filled = _filled(look.paths, len(seen))
+    drawn = painted(scenery, look.things, filled, look.layers, look.layers >= 0)
+    unlike = _unlike(seen, drawn, look.things, filled, 1 - free)
+    shown = np.isfinite(np.array([path[:, 0] for path in look.paths]).reshape(-1, len(seen)))
+    return [i for i, one in enumerate(shown) if one.any() and np.median(unlike[one, i]) < UNLIKE]
+
+
+def _unlike(
+    seen: Float32[Tensor, "frames pixels 3"],
+    drawn: Float32[Tensor, "frames pixels 3"],
+    things: Sequence[Thing],
+    filled: Float[np.ndarray, "things frames 3"],
+    hidden: Float32[Tensor, "frames pixels"],
+) -> Float[np.ndarray, "frames things"]:
+    """Mean difference, of 255, from the drawing over what is seen of each thing and what is just beside it."""
+    size = round(seen.shape[1] ** 0.5)
+    off = (seen - drawn).abs().amax(2) * (1 - hidden)
+    flat = np.zeros((len(seen), len(things)), int)
+    found = np.zeros(flat.shape)
+    for number in range(len(things)):
+        cover = covered(seen, things, filled, flat, flat + np.arange(len(things)) == number)
+        about = F.max_pool2d(cover.view(-1, 1, size, size), 3, 1, 1).flatten(1)
+        seen_of_it = (cover * (1 - hidden)).sum(1).clamp(min=1)
+        found[:, number] = ((off * about).sum(1) / seen_of_it).numpy()
+    return found
 
 
 def _together(
     seen: Float32[Tensor, "frames pixels 3"],
     behind: Callable[[Float[np.ndarray, " frames"] | None], Float32[Tensor, "frames pixels 3"]],
-    things: Sequence[Thing],
     look: Look,
 ) -> Look:
     """Every pose, the robot and the drawer fitted at once, so that edges over edges come out right."""
-    size, count, machine = round(seen.shape[1] ** 0.5), len(things), look.machine
+    size, things, machine = round(seen.shape[1] ** 0.5), look.things, look.machine
+    count = len(things)
     filled = np.array([expectation(path) for path in look.paths])
     start = [filled.transpose(1, 0, 2).reshape(len(seen), -1)]
     steps = [0.1 / size, 0.1 / size, 0.05] * count
@@ -124,75 +200,8 @@ def _together(
     hidden = np.isnan(np.array(look.paths))
     return Look(
         machine=replace(machine, numbers=rest[0]) if machine else None,
+        things=things,
         paths=list(np.where(hidden, np.nan, poses)),
         layers=look.layers,
         opening=None if look.opening is None else rest[-1][:, 0],
     )
-
-
-def superfluous(
-    seen: Float32[Tensor, "frames pixels 3"],
-    behind: Float32[Tensor, "frames pixels 3"],
-    things: Sequence[Thing],
-    paths: Sequence[Path],
-) -> list[int]:
-    """The things without which the frames are better explained: of seams and shadows one takes for things."""
-    filled = np.array([expectation(path) for path in paths]).reshape(len(things), len(seen), 3)
-    flat, kept = np.zeros((len(seen), len(things)), int), np.ones(len(things), bool)
-
-    def unlike() -> float:
-        those = np.broadcast_to(kept, flat.shape)
-        return float((seen - painted(behind, things, filled, flat, those)).abs().sum())
-
-    least = unlike()
-    for number in range(len(things)):
-        kept[number] = False
-        without = unlike()
-        kept[number] = without > least
-        least = min(least, without)
-    return np.flatnonzero(~kept).tolist()
-
-
-def layers_of(
-    tracks: Sequence[Track], things: Sequence[Thing], paths: Float[np.ndarray, "things frames 3"]
-) -> Int[np.ndarray, "frames things"]:
-    """Which thing lies on which: of two that overlap, that of which more is seen."""
-    share = np.array([track.mass / max(track.mass.max(), 1e-9) for track in tracks]).T
-    reach = np.array([thing.reach for thing in things])
-    apart = np.linalg.norm(paths[:, None, :, :2] - paths[None, :, :, :2], axis=3).transpose(2, 0, 1)
-    meet = apart < reach[:, None] + reach
-    over = meet & (share[:, :, None] > share[:, None, :] + 0.05)
-    return over.sum(2)
-
-
-def painted(
-    behind: Float32[Tensor, "frames pixels 3"],
-    things: Sequence[Thing],
-    paths: Float[np.ndarray, "things frames 3"],
-    layers: Int[np.ndarray, "frames things"],
-    those: Bool[np.ndarray, "frames things"],
-) -> Float32[Tensor, "frames pixels 3"]:
-    """Some of the things over what is behind them, lower ones first."""
-    size = round(behind.shape[1] ** 0.5)
-    order = np.argsort(layers, axis=1, kind="stable")
-    pose = np.take_along_axis(paths.transpose(1, 0, 2), order[:, :, None], 1)
-    pose = np.where(np.take_along_axis(those, order, 1)[:, :, None], pose, np.nan)
-    looks = Looks.of(things)
-    looks = Looks(
-        shape=looks.shape[order], colour=looks.colour[order], size=looks.size[order], material=looks.material[order]
-    )
-    canvas = behind.transpose(1, 2).contiguous().clone()
-    paint_things(canvas, looks.ink(), pose[:, :, :2], pose[:, :, 2], size)
-    return canvas.transpose(1, 2)
-
-
-def covered(
-    seen: Float32[Tensor, "frames pixels 3"],
-    things: Sequence[Thing],
-    paths: Float[np.ndarray, "things frames 3"],
-    layers: Int[np.ndarray, "frames things"],
-    those: Bool[np.ndarray, "frames things"],
-) -> Float32[Tensor, "frames pixels"]:
-    """The share of each pixel that some of the things cover."""
-    black, white = (painted(torch.full_like(seen, tone), things, paths, layers, those) for tone in (0.0, 255.0))
-    return 1 - (white - black).mean(2) / 255

@@ -12,8 +12,9 @@ from maquette.core.errors import UserError
 from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draft_of, hang_rods, hidden_by
 from maquette.worlds.scene.parsing.identity import Sight, identify
 from maquette.worlds.scene.parsing.judging import judged, velocities
+from maquette.worlds.scene.parsing.layers import layers_of
 from maquette.worlds.scene.parsing.machinery import machine_of
-from maquette.worlds.scene.parsing.overlaps import FAINT, Look, layers_of, look_again, superfluous
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, free_of, look_again
 from maquette.worlds.scene.parsing.palette import NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
@@ -72,19 +73,20 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
     sight = Sight(seen, back, owner)
     things = _identified(sight, tracks, drafts)
     paths = follow(sight, tracks, things)
-    for draft in drafts:
+    for i, draft in enumerate(drafts):
         draft.tracks = tuple(i for i in draft.tracks if things[i] is not None)
         if draft.is_crowded:
             own = list(draft.tracks)
             known = [thing for thing in (things[n] for n in own) if thing is not None]
             filled = np.array([expectation(paths[n]) for n in own])
-            draft.layers = layers_of([tracks[n] for n in own], known, filled)
+            rows = slice(i * length, (i + 1) * length)
+            draft.layers = layers_of(seen[rows], back[rows], free_of(draft.machine, seen[rows]), known, filled)
     readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
     for _ in range(LOOKS):
         poor = [i for i, reading in enumerate(readings) if reading.rejected and drafts[i].is_crowded]
         for i in poor:
             rows = slice(i * length, (i + 1) * length)
-            _look_again(drafts[i], seen[rows], tracks, things, paths)
+            _look_again(drafts[i], seen[rows], things, paths)
         if poor:
             again = judged(frames[poor], [_reading(drafts[i], things, paths, length, fps) for i in poor])
             for i, reading in zip(poor, again, strict=True):
@@ -108,31 +110,25 @@ def _named(thing: Thing) -> str:
 
 
 def _look_again(
-    draft: Draft,
-    seen: Float32[Tensor, "frames pixels 3"],
-    tracks: Sequence[Track],
-    things: Sequence[Thing | None],
-    paths: list[Path],
+    draft: Draft, seen: Float32[Tensor, "frames pixels 3"], things: list[Thing | None], paths: list[Path]
 ) -> None:
-    """Improve a draft, and the paths of its things."""
+    """Improve a draft, and put its things and their paths after all others."""
     size = round(seen.shape[1] ** 0.5)
-    scenery = behind(draft, len(seen), size)
-    known = [thing for thing in (things[n] for n in draft.tracks) if thing is not None]
-    useless = superfluous(seen, scenery, known, [paths[n] for n in draft.tracks])
-    own = draft.tracks = tuple(n for i, n in enumerate(draft.tracks) if i not in useless)
-    if not own:
-        draft.layers = np.zeros((0, 0), int)
-        return
     look = look_again(
         seen,
         lambda opening: behind(replace(draft, openings=opening), len(seen), size),
-        [tracks[n] for n in own],
-        [thing for thing in (things[n] for n in own) if thing is not None],
-        Look(machine=draft.machine, paths=[paths[n] for n in own], layers=draft.layers, opening=draft.openings),
+        Look(
+            machine=draft.machine,
+            things=tuple(thing for thing in (things[n] for n in draft.tracks) if thing is not None),
+            paths=[paths[n] for n in draft.tracks],
+            layers=draft.layers,
+            opening=draft.openings,
+        ),
     )
     draft.machine, draft.layers, draft.openings = look.machine, look.layers, look.opening
-    for n, path in zip(own, look.paths, strict=True):
-        paths[n] = path
+    draft.tracks = tuple(range(len(things), len(things) + len(look.things)))
+    things += look.things
+    paths += look.paths
 
 
 def _reading(

@@ -23,8 +23,9 @@ OPENINGS = 17
 """Of a drawer, tried in each frame: a pixel of 64 apart or less."""
 
 
-def zones_of(median: Float[np.ndarray, "size size 3"]) -> tuple[Zone, ...]:
+def zones_of(frames: Float32[np.ndarray, "frames size size 3"]) -> tuple[Zone, ...]:
     """Those of which enough is seen, from the median of the frames, one of a colour at most."""
+    median = np.median(frames, axis=0)
     size = len(median)
     table = np.array(TABLE, float)
     paints = np.array([table + share * (np.array(RGB[c]) - table) for share in (TINT, BORDER) for c in COLOURS])
@@ -60,7 +61,20 @@ def zones_of(median: Float[np.ndarray, "size size 3"]) -> tuple[Zone, ...]:
         weight = plausible(seen.view(size, size, 3), draw(start).view(size, size, 3)).view(1, -1, 1)
         weight = weight.expand(-1, -1, 3).reshape(1, -1)
         start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], step / size), rounds=4)
-    return zones(start[0])
+    fitted = zones(start[0])
+    return tuple(zone for zone in fitted if _is_there(zone, fitted, frames))
+
+
+def _is_there(zone: Zone, zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> bool:
+    """Whether the frames are better explained with it: what moves over a place may leave a tint in the median."""
+    size = frames.shape[1]
+    others = tuple(one for one in zones if one is not zone)
+    with_it, without = (still("top", those, size).view(size, size, 3).numpy() for those in (zones, others))
+    return _off(frames, with_it) < _off(frames, without)
+
+
+def _off(frames: Float32[np.ndarray, "frames size size 3"], picture: Float32[np.ndarray, "size size 3"]) -> float:
+    return float(np.minimum(np.abs(frames - picture), OUTLIER).sum())
 
 
 def drawer_of(
