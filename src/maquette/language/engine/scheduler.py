@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maquette.language.engine.decoder import Decoder, fits
 from maquette.language.engine.distribution import Cutoffs, choose
+from maquette.language.engine.native import PAYS, Native, native
 from maquette.language.engine.request import Request
 from maquette.language.llama import Llama
 from maquette.nn.cache import KeyValueCache, Rows
@@ -36,6 +37,7 @@ class Scheduler:
     """Requests that wait, and those that have a row of the cache: always the first ones, with no gap between.
 
     `invariant` gives every row a pass of its own, so that the same request gives the same bits whatever runs beside it.
+    Whether a step is compiled follows from what is asked for at once, never from what was done before.
     """
 
     def __init__(self, model: Llama, cache: KeyValueCache, *, invariant: bool = False) -> None:
@@ -45,6 +47,8 @@ class Scheduler:
         self.running: list[Request] = []
         self.device = cache.keys.device
         self._cutoffs: Cutoffs | None = None
+        first, second = (model.config.forward_flops(1, past) for past in (0, 1))
+        self._flops, self._flops_a_place = first, second - first
         self.follow()
 
     @torch.no_grad()
@@ -52,6 +56,8 @@ class Scheduler:
         """Take up the model's weights as they are now; prefixes kept from before are those of the old ones."""
         quick = fits(self.model) and not self.invariant
         self.decoder = Decoder(self.model, self.cache.capacity) if quick else None
+        self._native: Native | None = None
+        self._long = False
 
     def submit(self, request: Request, prefix: Kept | None = None) -> None:
         """Take a request in; its prompt begins with the prefix."""
@@ -78,13 +84,14 @@ class Scheduler:
     def step(self) -> list[Request]:
         """Let in what has room, go one token on; the requests that ended."""
         going = len(self.running)
+        self._long = self._asked_for_much()
         logits = self._admit()
         if going:
             last = torch.tensor([one.tokens[-1] for one in self.running[:going]], device=self.device)
             places = torch.tensor([one.length - 1 for one in self.running[:going]], device=self.device)
             logits = [self._decode(last, places), *logits]
             for one in self.running[:going]:
-                one.flops += self.model.config.forward_flops(1, one.length - 1)
+                one.flops += self._flops + self._flops_a_place * (one.length - 1)
         if self.running:
             self._choose(torch.cat(logits))
         ended = [one for one in self.running if one.finish]
@@ -92,9 +99,19 @@ class Scheduler:
             self._remove(self.running.index(one))
         return ended
 
+    def _asked_for_much(self) -> bool:
+        """Whether what is under way is worth a compiler's time, once or since there was nothing."""
+        if self.running and (self._long or not self.waiting):
+            return self._long
+        under_way = (*self.running, *(one for one, _ in self.waiting))
+        return sum(one.sampling.max_tokens for one in under_way) >= PAYS
+
     def _decode(self, last: Int[Tensor, " n"], places: Int[Tensor, " n"]) -> Float[Tensor, "n v"]:
         if self.decoder is not None:
-            return self.decoder(last, places, self.cache)
+            if self._long and self._native is None:
+                self._native = native(self.decoder)
+            quick = self._native if self._long and self._native else self.decoder
+            return quick(last, places, self.cache)
         alone = range(len(last)) if self.invariant else ()
         parts = [slice(i, i + 1) for i in alone] or [slice(None)]
         found = []
