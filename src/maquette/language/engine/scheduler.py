@@ -49,6 +49,7 @@ class Scheduler:
         self._cutoffs: Cutoffs | None = None
         first, second = (model.config.forward_flops(1, past) for past in (0, 1))
         self._flops, self._flops_a_place = first, second - first
+        self._long = False  # whether a compiled step pays for what is under way
         self.follow()
 
     @torch.no_grad()
@@ -57,10 +58,10 @@ class Scheduler:
         quick = fits(self.model) and not self.invariant
         self.decoder = Decoder(self.model, self.cache.capacity) if quick else None
         self._native: Native | None = None
-        self._long = False
 
     def submit(self, request: Request, prefix: Kept | None = None) -> None:
         """Take a request in; its prompt begins with the prefix."""
+        self._long &= self.busy
         self.waiting.append((request, prefix))
 
     def cancel(self, request: Request) -> None:
@@ -84,27 +85,22 @@ class Scheduler:
     def step(self) -> list[Request]:
         """Let in what has room, go one token on; the requests that ended."""
         going = len(self.running)
-        self._long = self._asked_for_much()
+        if self.waiting and not self._long:
+            under_way = (*self.running, *(one for one, _ in self.waiting))
+            self._long = sum(one.sampling.max_tokens for one in under_way) >= PAYS
         logits = self._admit()
         if going:
+            places = [one.length - 1 for one in self.running[:going]]
             last = torch.tensor([one.tokens[-1] for one in self.running[:going]], device=self.device)
-            places = torch.tensor([one.length - 1 for one in self.running[:going]], device=self.device)
-            logits = [self._decode(last, places), *logits]
-            for one in self.running[:going]:
-                one.flops += self._flops + self._flops_a_place * (one.length - 1)
+            logits = [self._decode(last, torch.tensor(places, device=self.device)), *logits]
+            for one, place in zip(self.running, places, strict=False):  # those let in now have paid for their prompts
+                one.flops += self._flops + self._flops_a_place * place
         if self.running:
             self._choose(torch.cat(logits))
         ended = [one for one in self.running if one.finish]
         for one in ended:
             self._remove(self.running.index(one))
         return ended
-
-    def _asked_for_much(self) -> bool:
-        """Whether what is under way is worth a compiler's time, once or since there was nothing."""
-        if self.running and (self._long or not self.waiting):
-            return self._long
-        under_way = (*self.running, *(one for one, _ in self.waiting))
-        return sum(one.sampling.max_tokens for one in under_way) >= PAYS
 
     def _decode(self, last: Int[Tensor, " n"], places: Int[Tensor, " n"]) -> Float[Tensor, "n v"]:
         if self.decoder is not None:
@@ -195,10 +191,13 @@ class Scheduler:
         logits = logits.float()
         if self._cutoffs is None:
             self._cutoffs = Cutoffs([one.sampling for one in self.running], self.device)
-        allowed = self._masked(logits)
-        uniform = torch.tensor([one.next_uniform for one in self.running], device=self.device)
-        chosen = choose(allowed, self._cutoffs, uniform)
-        for row, one in enumerate(self.running):
+        bound = [(row, one) for row, one in enumerate(self.running) if one.bound]
+        if self._cutoffs.all_greedy:
+            uniform = logits.new_zeros(len(logits))
+        else:
+            uniform = torch.tensor([one.next_uniform for one in self.running], device=self.device)
+        chosen = choose(self._masked(logits, bound), self._cutoffs, uniform)
+        for row, one in bound:
             if (token := one.forced) is not None:
                 chosen[row] = token
         logprobs = logits.log_softmax(-1)
@@ -210,10 +209,10 @@ class Scheduler:
                 likeliest = dict(zip(top.indices.tolist(), top.values.tolist(), strict=True))
             one.take(token, taken[row], likeliest)
 
-    def _masked(self, logits: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """The logits of what may come next, −∞ elsewhere."""
+    def _masked(self, logits: Float[Tensor, "n v"], bound: Sequence[tuple[int, Request]]) -> Float[Tensor, "n v"]:
+        """The logits of what may come next in the rows that are bound, −∞ elsewhere."""
         masked = logits
-        for row, one in enumerate(self.running):
+        for row, one in bound:
             allowed, barred = one.allowed, one.barred
             if allowed is None and not barred:
                 continue
