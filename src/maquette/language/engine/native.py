@@ -24,7 +24,7 @@ from maquette.language.engine.decoder import Decoder
 from maquette.nn.cache import KeyValueCache
 
 PAYS = 8192
-"""Tokens asked for at once that win back the compiler's half second: at a million parameters just so, beyond it soon."""
+"""Tokens asked for at once that win back the compiler's half second: at a million parameters just so."""
 
 STEP = "f9d8981bbef93c265b2822f902d3f104619eb1247a9e580d8ee6a0dd7eb138ab"
 """The digest of step.c: the keys of results see Python only, and this makes them see it."""
