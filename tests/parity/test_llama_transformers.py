@@ -11,6 +11,7 @@ import transformers
 
 from maquette.language import checkpoints
 from maquette.language.checkpoints import to_layout
+from maquette.language.engine import scheduler
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import Sampling
 from maquette.language.llama import SIZES, Llama, LlamaConfig, next_token_loss
@@ -258,7 +259,7 @@ RELATIVES = {
 
 
 @pytest.mark.parametrize("name", RELATIVES)
-def test_greedy_text_is_that_of_generate(tmp_path, name):
+def test_greedy_text_is_that_of_generate(tmp_path, name, monkeypatch):
     """64 tokens behind prompts of different lengths: theirs padded on the left, ours in rows that are refilled."""
     ours = randomise(Llama(dataclasses.replace(RELATIVES[name], context=128)), spread=2.0)
     checkpoints.save(ours, tmp_path)
@@ -270,7 +271,8 @@ def test_greedy_text_is_that_of_generate(tmp_path, name):
     length = {"max_new_tokens": 64, "min_new_tokens": 64, "do_sample": False, "pad_token_id": 0}
     expected = theirs.generate(padded, attention_mask=seen, **length)[:, 30:].tolist()
     assert min(len(set(text)) for text in expected) > 5
-    for rows, invariant in ((4, False), (3, False), (2, True)):
+    for rows, invariant, pays in ((4, False, 10**9), (3, False, 10**9), (3, False, 1), (2, True, 1)):
+        monkeypatch.setattr(scheduler, "PAYS", pays)  # with the compiled step from one token on, or never
         engine = Engine(ours, byte_tokenizer(), rows=rows, invariant=invariant)
         found = engine.sample(prompts, Sampling(temperature=0, max_tokens=64))
         assert [list(one.tokens) for (one,) in found] == expected

@@ -11,6 +11,7 @@ import torch
 
 from maquette.core.errors import UserError
 from maquette.language import tokenizers
+from maquette.language.engine import native, scheduler
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import LanguageModel, Sampling, Thinking
 from maquette.language.llama import Llama, LlamaConfig, next_token_loss
@@ -117,6 +118,83 @@ def test_draws_follow_the_distribution():
 
 
 SCALED = dataclasses.replace(TINY, tied=True, rope_scaling=YarnScaling(factor=4.0, original_context=16))
+
+
+@pytest.fixture
+def compiler():
+    if native.compiled(TINY.head_dim) is None:
+        pytest.skip("no C compiler with OpenMP is here")
+
+
+@pytest.mark.usefixtures("compiler")
+@pytest.mark.parametrize("config", [TINY, LOCAL, SCALED, ODD], ids=["llama", "windows", "yarn-tied", "odd sizes"])
+def test_the_compiled_step_is_the_model_s_own_with_the_same_bits_in_any_company(config):
+    engine = engine_of(config)
+    lengths = [9, 12, 1, 30, 9]
+    generator = torch.Generator().manual_seed(0)
+    texts = [torch.randint(0, 257, (length + 1,), generator=generator) for length in lengths]
+    cache, step = engine.scheduler.cache, native.native(engine.scheduler.decoder)
+    last, places = torch.stack([text[-1] for text in texts]), torch.tensor(lengths)
+    with torch.inference_mode():
+        for row, text in enumerate(texts):
+            place = torch.arange(len(text) - 1)[None]
+            engine.model(text[None, :-1], positions=place, cache=Rows(cache, row, place))
+        found = step(last, places, cache)
+        kept = cache.keys[:, 1, :, 12].clone(), cache.values[:, 1, :, 12].clone()
+        for row, text in zip(found, texts, strict=True):
+            whole = engine.model(text[None])[0, -1]
+            assert (row - whole).abs().max() <= 1e-5 * whole.abs().max()
+        engine.scheduler.decoder(last, places, cache)
+        for mine, theirs in zip(kept, (cache.keys[:, 1, :, 12], cache.values[:, 1, :, 12]), strict=True):
+            assert (mine - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+        for count in (1, 2, 4):
+            assert torch.equal(step(last[:count], places[:count], cache), found[:count])
+        torch.set_num_threads(2)
+        assert torch.equal(step(last, places, cache), found)
+        torch.set_num_threads(1)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_much_work_is_compiled_and_little_is_not_whatever_came_before(monkeypatch):
+    monkeypatch.setattr(scheduler, "PAYS", 300)
+    taken = []
+
+    class Noting(native.Native):
+        def __call__(self, tokens, places, cache):
+            taken.append(len(tokens))
+            return super().__call__(tokens, places, cache)
+
+    monkeypatch.setattr(native, "Native", Noting)
+    engine = engine_of(rows=4)
+    much, little = Sampling(max_tokens=25, temperature=0), Sampling(max_tokens=24, temperature=0)
+    eager = engine.sample(PROMPTS, little, n=2)  # 288 tokens
+    assert not taken
+    found = engine.sample(PROMPTS, much, n=2)  # 300, most of which wait for a row
+    steps = len(taken)
+    assert steps > 2 * 20
+    for one, other in zip(found, eager, strict=True):
+        assert [text.tokens[:24] for text in one] == [text.tokens for text in other]
+    engine.sample(PROMPTS, little, n=2)
+    assert len(taken) == steps
+    with torch.no_grad():
+        engine.model.head.weight.copy_(-engine.model.head.weight)
+    engine.follow()
+    changed = engine.sample(PROMPTS[:1], dataclasses.replace(much, max_tokens=100), n=3)[0][0]
+    tokens, logprobs = by_hand(engine, PROMPTS[0].encode(), len(changed.tokens))
+    assert [*PROMPTS[0].encode(), *changed.tokens] == tokens
+    assert changed.logprobs == pytest.approx(logprobs, abs=1e-5)
+    assert len(taken) > steps
+
+
+def test_without_a_compiler_the_same_is_sampled(monkeypatch, caplog):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setattr(scheduler, "PAYS", 1)
+    monkeypatch.setattr(native, "compiled", native.compiled.__wrapped__)
+    caplog.set_level("INFO")
+    engine = engine_of()
+    (found,) = engine.sample(["the quick"], Sampling(temperature=0, max_tokens=12))[0]
+    assert [*b"the quick", *found.tokens] == by_hand(engine, b"the quick", len(found.tokens))[0]
+    assert "is not compiled" in caplog.text
 
 
 @pytest.mark.parametrize("config", [TINY, LOCAL, SCALED], ids=["llama", "windows-bias-norms", "yarn-tied"])

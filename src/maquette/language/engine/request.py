@@ -73,6 +73,11 @@ class Request:
         return float(self.uniform[len(self.tokens)])
 
     @property
+    def bound(self) -> bool:
+        """Whether anything is `forced`, `allowed` or `barred`; mostly nothing is."""
+        return self.trie is not None or self._thinking or len(self.tokens) < self.sampling.min_tokens
+
+    @property
     def forced(self) -> int | None:
         """The next token, where it is not the model's to choose."""
         if self._forced:

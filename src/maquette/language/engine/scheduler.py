@@ -10,6 +10,7 @@ from torch import Tensor
 
 from maquette.language.engine.decoder import Decoder, fits
 from maquette.language.engine.distribution import Cutoffs, choose
+from maquette.language.engine.native import PAYS, Native, native
 from maquette.language.engine.request import Request
 from maquette.language.llama import Llama
 from maquette.nn.cache import KeyValueCache, Rows
@@ -36,6 +37,7 @@ class Scheduler:
     """Requests that wait, and those that have a row of the cache: always the first ones, with no gap between.
 
     `invariant` gives every row a pass of its own, so that the same request gives the same bits whatever runs beside it.
+    Whether a step is compiled follows from what is asked for at once, never from what was done before.
     """
 
     def __init__(self, model: Llama, cache: KeyValueCache, *, invariant: bool = False) -> None:
@@ -45,6 +47,9 @@ class Scheduler:
         self.running: list[Request] = []
         self.device = cache.keys.device
         self._cutoffs: Cutoffs | None = None
+        first, second = (model.config.forward_flops(1, past) for past in (0, 1))
+        self._flops, self._flops_a_place = first, second - first
+        self._long = False  # whether a compiled step pays for what is under way
         self.follow()
 
     @torch.no_grad()
@@ -52,9 +57,11 @@ class Scheduler:
         """Take up the model's weights as they are now; prefixes kept from before are those of the old ones."""
         quick = fits(self.model) and not self.invariant
         self.decoder = Decoder(self.model, self.cache.capacity) if quick else None
+        self._native: Native | None = None
 
     def submit(self, request: Request, prefix: Kept | None = None) -> None:
         """Take a request in; its prompt begins with the prefix."""
+        self._long &= self.busy
         self.waiting.append((request, prefix))
 
     def cancel(self, request: Request) -> None:
@@ -78,13 +85,16 @@ class Scheduler:
     def step(self) -> list[Request]:
         """Let in what has room, go one token on; the requests that ended."""
         going = len(self.running)
+        if self.waiting and not self._long:
+            under_way = (*self.running, *(one for one, _ in self.waiting))
+            self._long = sum(one.sampling.max_tokens for one in under_way) >= PAYS
         logits = self._admit()
         if going:
+            places = [one.length - 1 for one in self.running[:going]]
             last = torch.tensor([one.tokens[-1] for one in self.running[:going]], device=self.device)
-            places = torch.tensor([one.length - 1 for one in self.running[:going]], device=self.device)
-            logits = [self._decode(last, places), *logits]
-            for one in self.running[:going]:
-                one.flops += self.model.config.forward_flops(1, one.length - 1)
+            logits = [self._decode(last, torch.tensor(places, device=self.device)), *logits]
+            for one, place in zip(self.running, places, strict=False):  # those let in now have paid for their prompts
+                one.flops += self._flops + self._flops_a_place * place
         if self.running:
             self._choose(torch.cat(logits))
         ended = [one for one in self.running if one.finish]
@@ -94,7 +104,10 @@ class Scheduler:
 
     def _decode(self, last: Int[Tensor, " n"], places: Int[Tensor, " n"]) -> Float[Tensor, "n v"]:
         if self.decoder is not None:
-            return self.decoder(last, places, self.cache)
+            if self._long and self._native is None:
+                self._native = native(self.decoder)
+            quick = self._native if self._long and self._native else self.decoder
+            return quick(last, places, self.cache)
         alone = range(len(last)) if self.invariant else ()
         parts = [slice(i, i + 1) for i in alone] or [slice(None)]
         found = []
@@ -178,10 +191,13 @@ class Scheduler:
         logits = logits.float()
         if self._cutoffs is None:
             self._cutoffs = Cutoffs([one.sampling for one in self.running], self.device)
-        allowed = self._masked(logits)
-        uniform = torch.tensor([one.next_uniform for one in self.running], device=self.device)
-        chosen = choose(allowed, self._cutoffs, uniform)
-        for row, one in enumerate(self.running):
+        bound = [(row, one) for row, one in enumerate(self.running) if one.bound]
+        if self._cutoffs.all_greedy:
+            uniform = logits.new_zeros(len(logits))
+        else:
+            uniform = torch.tensor([one.next_uniform for one in self.running], device=self.device)
+        chosen = choose(self._masked(logits, bound), self._cutoffs, uniform)
+        for row, one in bound:
             if (token := one.forced) is not None:
                 chosen[row] = token
         logprobs = logits.log_softmax(-1)
@@ -193,10 +209,10 @@ class Scheduler:
                 likeliest = dict(zip(top.indices.tolist(), top.values.tolist(), strict=True))
             one.take(token, taken[row], likeliest)
 
-    def _masked(self, logits: Float[Tensor, "n v"]) -> Float[Tensor, "n v"]:
-        """The logits of what may come next, −∞ elsewhere."""
+    def _masked(self, logits: Float[Tensor, "n v"], bound: Sequence[tuple[int, Request]]) -> Float[Tensor, "n v"]:
+        """The logits of what may come next in the rows that are bound, −∞ elsewhere."""
         masked = logits
-        for row, one in enumerate(self.running):
+        for row, one in bound:
             allowed, barred = one.allowed, one.barred
             if allowed is None and not barred:
                 continue
