@@ -1,6 +1,8 @@
 """The commands about robots: demonstrations, datasets and policies."""
 
 import json
+import os
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,11 @@ from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 
 if TYPE_CHECKING:
-    from maquette.cli.arguments.models import Inspect, Train
+    from maquette.cli.arguments.models import Inspect, Serve, Train
 
 POLICIES = ("pi0", "diffusion-policy", "act")
+OF_POLICIES = ("chunking", "taken", "delay")
+"""Options of serve that language models have no use for."""
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -145,6 +149,37 @@ def train(command: "Train") -> int:
     if world.leads:
         print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in trained.final.items()))
         print(f"policy: {out}")
+    return 0
+
+
+def serve(command: "Serve") -> int:
+    """Serve a policy to openpi's clients until SIGTERM or Ctrl-C."""
+    if command.rows != 64 or command.context or command.dtype != "float32" or command.invariant:
+        raise UserError("--rows, --context, --dtype and --invariant are for language models; leave them out.")
+    from maquette.robotics.chunking import checked_chunking
+    from maquette.robotics.deployment import load
+    from maquette.serve.policy import Bounds, Manner, PolicyServer, run
+    from maquette.serve.server import TOKEN, listen, url_of
+
+    token = os.environ.get(TOKEN, "").strip() or None
+    usual = Manner()
+    manner = Manner(
+        kind=checked_chunking(command.chunking or usual.kind),
+        taken=usual.taken if command.taken is None else command.taken,
+        delay=usual.delay if command.delay is None else command.delay,
+    )
+    bounds = Bounds(seconds=command.seconds)
+    with listen(command.host, command.port, token=token) as listening:  # refused before the weights are read
+        deployed, name = load(command.directory), command.name or command.directory.resolve().name
+        deployed.policy.to(pick_device(command.device))
+        card = deployed.card
+        print(
+            f"{name}: {card.shape.trunk} with the head {card.shape.head}, chunks of {card.shape.chunk} at "
+            f"{card.control_hz} Hz, {manner.kind}; cameras: {', '.join(card.cameras)}",
+            file=sys.stderr,
+        )
+        server = PolicyServer(deployed, name=name, token=token, manner=manner, bounds=bounds)
+        run(server, listening, ready=lambda: print(f"Serving {name} at {url_of(listening, 'ws', '')}", flush=True))
     return 0
 
 

@@ -83,7 +83,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     ),
     "serve": (
         Serve,
-        "Serve a checkpoint folder through the OpenAI API: completions, chat, streams, log-probabilities.",
+        "Serve a checkpoint folder through the OpenAI API, or a policy's folder to openpi's clients.",
         "maquette serve runs/train/tiny-llama --port 8000",
     ),
     "generate": (
