@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from maquette.cli.arguments.robots import Collect, Evaluate
+from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 
@@ -230,6 +230,34 @@ def evaluate(command: Evaluate) -> int:
         print(f"failed by {kind}: {count}")
     print(f"animations: {out}")
     return 0
+
+
+def doctor(command: Doctor) -> int:
+    """Look for faults, and say what they are; 1 if there is one."""
+    if command.steps < 0:
+        raise UserError(f"--steps is {command.steps}; it must be 0 or more.")
+    prepare_process()
+    from maquette.robotics.deployment import load
+    from maquette.robotics.diagnosis.doctor import Diagnosis, diagnose
+
+    deployed = load(command.policy) if command.policy else None
+    checks = []
+    console = Console(highlight=False)
+    for check in diagnose(command.dataset, deployed, steps=command.steps):
+        checks.append(check)
+        if not command.json:
+            verdict = "fault" if check.fault else "sound" if check.tried else "-"
+            row = Table.grid(padding=(0, 2), expand=False)
+            for width in (13, 5, None):
+                row.add_column(width=width, overflow="fold")
+            row.add_row(check.name, verdict, check.said, style="bold" if check.fault else None)
+            console.print(row)
+    found = Diagnosis(checks=tuple(checks))
+    if command.json:
+        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+    else:
+        print(f"faults: {', '.join(found.faults) or 'none'}")
+    return 1 if found.faults else 0
 
 
 def _bar(*, quiet: bool = False) -> Progress:

@@ -1,7 +1,7 @@
 """Messages as openpi packs them: msgpack, with NumPy's arrays as maps of bytes, shape and type; no pickle."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import msgpack
 import numpy as np
@@ -15,7 +15,7 @@ _ARRAY, _SCALAR = b"__ndarray__", b"__npgeneric__"
 
 def pack(message: Any) -> bytes:
     """A message of maps, lists, text, numbers and arrays."""
-    return msgpack.packb(message, default=_packed)
+    return cast("bytes", msgpack.packb(message, default=_packed))
 
 
 def unpack(message: bytes) -> Any:
