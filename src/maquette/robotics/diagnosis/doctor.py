@@ -78,7 +78,7 @@ def _in_its_world(dataset: Dataset) -> Iterator[Check]:
         yield Check(name="replay", said=f"not tried: {why}", tried=False)
         yield recordings.check_motion(dataset)
         return
-    check, _ = replay.check_replay(found, collection)
+    check = replay.check_replay(found, collection)
     yield check
     if check.fault is None:  # else the world does not go where the pictures went
         yield replay.check_pictures(dataset, found, collection)

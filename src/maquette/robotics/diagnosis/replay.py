@@ -1,6 +1,6 @@
 """The expert's recorded actions in the world that they come from: do they lead where the recorded states went?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from maquette.robotics.datasets.reader import Dataset, Episode
 from maquette.robotics.diagnosis.findings import LONGEST_DELAY, OF_PICTURES, Actions, Check, of_actions
 from maquette.worlds.scene.actions import episode as worlds
 from maquette.worlds.scene.actions.camera import Camera
+from maquette.worlds.scene.actions.sampling import Assignment
 
 EPISODES = 3
 ASTRAY = 0.02
@@ -29,7 +30,7 @@ class Recorded:
     """An episode of the dataset, and the assignment that it was an attempt at."""
 
     episode: Episode
-    assignment: worlds.Assignment
+    assignment: Assignment
     actions: Actions
     state: Float[np.ndarray, "frames s"]
 
@@ -77,30 +78,28 @@ def replay(one: Recorded, actions: Actions, control_hz: float, size: int) -> Rep
     return Replayed(state=np.array(state), frames=np.array(frames), success=episode.success)
 
 
-def check_replay(found: Sequence[Recorded], collection: Collection) -> tuple[Check, list[Replayed]]:
+def check_replay(found: Sequence[Recorded], collection: Collection) -> Check:
     """Whether the actions lead where the states went, and if not, what would explain it."""
     spread = np.maximum(np.concatenate([one.state for one in found]).std(0), 1e-3)
 
-    def error(undo: object = None) -> tuple[float, list[Replayed]]:
-        replays = [
-            replay(one, undo(one.actions) if callable(undo) else one.actions, collection.control_hz, 0) for one in found
-        ]
+    def error(undo: Callable[[Actions], Actions]) -> tuple[float, list[Replayed]]:
+        replays = [replay(one, undo(one.actions), collection.control_hz, 0) for one in found]
         return float(np.mean([_apart(one, again, spread) for one, again in zip(found, replays, strict=True)])), replays
 
-    off, replays = error()
+    off, replays = error(lambda actions: actions)
     numbers = {"astray": off, "succeeded": float(np.mean([one.success for one in replays]))}
     if off <= ASTRAY:
         said = f"{len(found)} episodes go where they went; {sum(one.success for one in replays)} succeed"
-        return Check(name="replay", said=said, numbers=numbers), replays
+        return Check(name="replay", said=said, numbers=numbers)
     tried = [(error(one.undo)[0], one) for one in of_actions(found[0].actions.shape[1])]
     least, best = min(tried, key=lambda pair: pair[0])
     numbers["astray_when_undone"] = least
     where = f"replayed actions go astray by {off:.2g} spreads of the state"
     if least > BETTER * off:
         said = f"{where}, and nothing that was tried explains it; look at what the numbers of an action mean"
-        return Check(name="replay", said=said, fault="action frame", numbers=numbers), replays
+        return Check(name="replay", said=said, fault="action frame", numbers=numbers)
     said = f"{best.said}: {where}, and then by {least:.2g}"
-    return Check(name="replay", said=said, fault=best.fault, numbers=numbers), replays
+    return Check(name="replay", said=said, fault=best.fault, numbers=numbers)
 
 
 def check_pictures(dataset: Dataset, found: Sequence[Recorded], collection: Collection) -> Check:
