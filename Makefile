@@ -34,6 +34,7 @@ bench:  ## the benchmarks: nothing else should run beside them
 outside:  ## checks that need other projects' heavy packages or outside data, in .venv-outside
 	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers
 	@bash scripts/lerobot.sh
+	@bash scripts/openpi.sh
 	@.venv-outside/bin/python -m pytest -W default -rs tests/outside
 
 docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and docs/scene.md
@@ -41,4 +42,4 @@ docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and 
 	@$(bin)/python scripts/generate_docs.py
 
 clean:  ## remove .venv and runs/
-	rm -rf .venv .venv-outside .venv-lerobot runs
+	rm -rf .venv .venv-outside .venv-lerobot .venv-openpi runs

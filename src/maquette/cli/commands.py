@@ -22,7 +22,7 @@ from maquette.cli.arguments import parse
 from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
 from maquette.cli.arguments.options import RECORDS
 from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
-from maquette.cli.arguments.robots import Collect, Evaluate
+from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.arguments.scenes import Generate, World
 from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
 from maquette.core.devices import pick_device, pick_precision, prepare_process
@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     others |= {TrainSft: posttrain.sft, TrainGrpo: posttrain.grpo, Show: posttrain.show, Solve: solving.solve}
     others |= {Serve: models.serve, Chat: models.chat, Inspect: models.inspect, World: worlds.world}
     others |= {Generate: videos.generate}
-    others |= {Collect: robots.collect, Evaluate: robots.evaluate}
+    others |= {Collect: robots.collect, Doctor: robots.doctor, Evaluate: robots.evaluate}
     return others[type(command)](command)
 
 

@@ -31,6 +31,10 @@ ROOM = 16
 def serve(command: Serve) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     prepare_process()
+    if robots.is_policy(command.directory):
+        return robots.serve(command)
+    if given := [name for name in robots.OF_POLICIES if getattr(command, name) is not None]:
+        raise UserError(f"--{given[0]} is for policies, and {command.directory} is none; leave it out.")
     from maquette.language.loading import load_engine
     from maquette.serve.app import create_app
     from maquette.serve.gate import Limits

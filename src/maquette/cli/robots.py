@@ -1,6 +1,8 @@
 """The commands about robots: demonstrations, datasets and policies."""
 
 import json
+import os
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +11,16 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from maquette.cli.arguments.robots import Collect, Evaluate
+from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 
 if TYPE_CHECKING:
-    from maquette.cli.arguments.models import Inspect, Train
+    from maquette.cli.arguments.models import Inspect, Serve, Train
 
 POLICIES = ("pi0", "diffusion-policy", "act")
+OF_POLICIES = ("chunking", "taken", "delay")
+"""Options of serve that language models have no use for."""
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -148,6 +152,37 @@ def train(command: "Train") -> int:
     return 0
 
 
+def serve(command: "Serve") -> int:
+    """Serve a policy to openpi's clients until SIGTERM or Ctrl-C."""
+    if command.rows != 64 or command.context or command.dtype != "float32" or command.invariant:
+        raise UserError("--rows, --context, --dtype and --invariant are for language models; leave them out.")
+    from maquette.robotics.chunking import checked_chunking
+    from maquette.robotics.deployment import load
+    from maquette.serve.policy import Bounds, Manner, PolicyServer, run
+    from maquette.serve.server import TOKEN, listen, url_of
+
+    token = os.environ.get(TOKEN, "").strip() or None
+    usual = Manner()
+    manner = Manner(
+        kind=checked_chunking(command.chunking or usual.kind),
+        taken=usual.taken if command.taken is None else command.taken,
+        delay=usual.delay if command.delay is None else command.delay,
+    )
+    bounds = Bounds(seconds=command.seconds)
+    with listen(command.host, command.port, token=token) as listening:  # refused before the weights are read
+        deployed, name = load(command.directory), command.name or command.directory.resolve().name
+        deployed.policy.to(pick_device(command.device))
+        card = deployed.card
+        print(
+            f"{name}: {card.shape.trunk} with the head {card.shape.head}, chunks of {card.shape.chunk} at "
+            f"{card.control_hz} Hz, {manner.kind}; cameras: {', '.join(card.cameras)}",
+            file=sys.stderr,
+        )
+        server = PolicyServer(deployed, name=name, token=token, manner=manner, bounds=bounds)
+        run(server, listening, ready=lambda: print(f"Serving {name} at {url_of(listening, 'ws', '')}", flush=True))
+    return 0
+
+
 def evaluate(command: Evaluate) -> int:
     """Let a policy act, and tell how often it succeeded."""
     if command.env != "scene":
@@ -195,6 +230,34 @@ def evaluate(command: Evaluate) -> int:
         print(f"failed by {kind}: {count}")
     print(f"animations: {out}")
     return 0
+
+
+def doctor(command: Doctor) -> int:
+    """Look for faults, and say what they are; 1 if there is one."""
+    if command.steps < 0:
+        raise UserError(f"--steps is {command.steps}; it must be 0 or more.")
+    prepare_process()
+    from maquette.robotics.deployment import load
+    from maquette.robotics.diagnosis.doctor import Diagnosis, diagnose
+
+    deployed = load(command.policy) if command.policy else None
+    checks = []
+    console = Console(highlight=False)
+    for check in diagnose(command.dataset, deployed, steps=command.steps):
+        checks.append(check)
+        if not command.json:
+            verdict = "fault" if check.fault else "sound" if check.tried else "-"
+            row = Table.grid(padding=(0, 2), expand=False)
+            for width in (13, 5, None):
+                row.add_column(width=width, overflow="fold")
+            row.add_row(check.name, verdict, check.said, style="bold" if check.fault else None)
+            console.print(row)
+    found = Diagnosis(checks=tuple(checks))
+    if command.json:
+        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+    else:
+        print(f"faults: {', '.join(found.faults) or 'none'}")
+    return 1 if found.faults else 0
 
 
 def _bar(*, quiet: bool = False) -> Progress:

@@ -23,7 +23,7 @@ from maquette.core.seeds import torch_generator
 from maquette.language import tokenizers
 from maquette.robotics.moments import encoded, fitted
 from maquette.robotics.normalisation import Normaliser, normaliser_from_json
-from maquette.robotics.policies.contract import Observation, Policy
+from maquette.robotics.policies.contract import Actions, Observation, Policy
 from maquette.robotics.policies.making import Shape, make
 
 FORMAT, CARD, WEIGHTS = 1, "policy.json", "model.safetensors"
@@ -85,8 +85,17 @@ class Deployed:
             UserError: a camera is missing, or the state has other numbers.
         """
         seen = self.observe(images, state, instructions)
-        noise = self.policy.noise(len(seen.state), torch_generator(seed, "actions"))
-        return self.card.action.undo(self.policy.act(seen, noise)).numpy()
+        noise = self.noise(len(seen.state), seed)
+        return self.card.action.undo(self.policy.act(seen, noise)).cpu().numpy()
+
+    def noise(self, robots: int, seed: int) -> Actions:
+        """What a chunk starts from."""
+        return self.policy.noise(robots, torch_generator(seed, "actions")).to(self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(self.policy.parameters()).device
 
     def observe(
         self,
@@ -103,7 +112,8 @@ class Deployed:
             raise UserError(f"The state has the shape {tuple(numbers.shape)}; give {card.shape.state} numbers a robot.")
         prompt, written = encoded(self.tokenizer, instructions, card.prompt)
         pictures = torch.stack([fitted(images[name], card.shape.pixels) for name in card.cameras], dim=1)
-        return Observation(pictures, card.state.apply(numbers), prompt, written)
+        seen = pictures, card.state.apply(numbers), prompt, written
+        return Observation(*(part.to(self.device) for part in seen))
 
 
 def refuse_mismatch(card: Card, robot: Robot, where: str) -> None:

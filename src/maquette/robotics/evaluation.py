@@ -102,7 +102,12 @@ class Result:
 
 
 def setting_of(source: Mapping[str, Any]) -> Setting:
-    """The environment that demonstrations came from, by what their dataset says.
+    """The environment that demonstrations came from; raises as `collection_of`."""
+    return collection_of(source).setting
+
+
+def collection_of(source: Mapping[str, Any]) -> Collection:
+    """How demonstrations were made, by what their dataset says.
 
     Raises:
         UserError: it does not say, or says something impossible.
@@ -113,7 +118,8 @@ def setting_of(source: Mapping[str, Any]) -> Setting:
         known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in source["layout"].items()}
         layout = Layout(**known)
         known = {name: source[name] for name in ("embodiment", "size", "control_hz")}
-        return Collection(tasks=tuple(source["tasks"]), layout=layout, **known).setting
+        known |= {name: source[name] for name in ("noise", "seed") if name in source}
+        return Collection(tasks=tuple(source["tasks"]), layout=layout, **known)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"The policy's source lacks {error}; name a task with --task and a robot.") from error
 

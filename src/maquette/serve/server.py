@@ -36,10 +36,10 @@ def listen(host: str, port: int, *, token: str | None) -> socket.socket:
         ) from error
 
 
-def url_of(listening: socket.socket) -> str:
+def url_of(listening: socket.socket, scheme: str = "http", path: str = "/v1") -> str:
     """What clients call it."""
     host, port = listening.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{path}"
 
 
 def run(app: FastAPI, listening: socket.socket, ready: Callable[[], None] = lambda: None) -> None:

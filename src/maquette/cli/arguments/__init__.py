@@ -16,7 +16,7 @@ from maquette import __version__
 from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
 from maquette.cli.arguments.options import of_the_type_meant
 from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
-from maquette.cli.arguments.robots import Collect, Evaluate
+from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.arguments.scenes import Generate, World
 from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
 from maquette.core.errors import UserError, did_you_mean
@@ -83,7 +83,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     ),
     "serve": (
         Serve,
-        "Serve a checkpoint folder through the OpenAI API: completions, chat, streams, log-probabilities.",
+        "Serve a checkpoint folder through the OpenAI API, or a policy's folder to openpi's clients.",
         "maquette serve runs/train/tiny-llama --port 8000",
     ),
     "generate": (
@@ -95,6 +95,11 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
         Collect,
         "Demonstrations by the scene world's experts, as a LeRobot dataset.",
         "maquette collect runs/collect/push-to --task push-to --episodes 200",
+    ),
+    "doctor": (
+        Doctor,
+        "What is wrong with demonstrations before a long training, or with a policy on them: 1 if a fault is found.",
+        "maquette doctor runs/train/pi0 --dataset runs/collect/push-to",
     ),
     "evaluate": (
         Evaluate,

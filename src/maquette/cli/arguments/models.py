@@ -48,9 +48,12 @@ class Train:
 
 @dataclass(frozen=True)
 class Serve:
-    """A model behind the OpenAI API."""
+    """A model behind the OpenAI API, or a policy behind openpi's protocol."""
 
-    directory: Annotated[Positional[Path], arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout.")]
+    directory: Annotated[
+        Positional[Path],
+        arg(metavar="DIR", help="A checkpoint folder in the Hugging Face layout, or a policy's folder."),
+    ]
     _: KW_ONLY
     host: Text = "127.0.0.1"
     """The address to listen at; one that others reach needs a token in the environment variable MAQUETTE_TOKEN."""
@@ -70,6 +73,12 @@ class Serve:
     """The same prompt and seed give the same text whatever else is asked for, to the bit; slower."""
     seconds: Annotated[float, arg(metavar="SECONDS")] = 600.0
     """What one request may take."""
+    chunking: MaybeText = None
+    """Of a policy: plain, realtime or ensemble, where a client does not say; plain, if not given."""
+    taken: Count = None
+    """Of a policy: actions that a client carries out between two observations, where it does not say; 1."""
+    delay: Count = None
+    """Of a policy: actions that it carries out while a chunk is thought of, where it does not say; 0."""
 
 
 @dataclass(frozen=True)

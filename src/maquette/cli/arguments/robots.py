@@ -55,3 +55,20 @@ class Evaluate:
     """Where result.json and animations of successes and failures go; beside the policy, if not given."""
     json: bool = False
     """Print JSON."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What is wrong with demonstrations, or with a policy on them."""
+
+    policy: Annotated[
+        Positional[Path | None],
+        arg(metavar="POLICY", help="A policy's folder; without one the dataset alone is looked at."),
+    ] = None
+    _: KW_ONLY
+    dataset: Annotated[Path, arg(metavar="DIR")]
+    """A LeRobot dataset."""
+    steps: Annotated[int, arg(metavar="N")] = 150
+    """Of a small policy that learns one episode by heart; 0 leaves that out."""
+    json: bool = False
+    """Print JSON."""

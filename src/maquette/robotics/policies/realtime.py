@@ -6,12 +6,16 @@ agree with the actions that will have been carried out by then, and lean on thos
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from maquette.core.errors import UserError
 from maquette.robotics.policies import flow
+from maquette.robotics.policies.contract import Actions, Observation, Policy
+from maquette.robotics.policies.heads import FlowHead
 
 Velocity = Callable[[Float[Tensor, "b chunk a"], Float[Tensor, " b"]], Float[Tensor, "b chunk a"]]
 BETA = 5.0
@@ -77,6 +81,45 @@ def guidance(t: float, beta: float) -> float:
     return min(beta, t / ((1 - t) * r2))
 
 
+class Lean(NamedTuple):
+    """What a chunk should agree with."""
+
+    last: Actions
+    """The last chunk, moved on by what has been carried out of it; its end may be anything of weight 0."""
+    weights: Float[Tensor, " chunk"]
+    """`soft_mask`."""
+
+
+def act(policy: Policy, seen: Observation, noise: Actions, lean: Lean | None) -> Actions:
+    """As `Policy.act`, leaning on the last chunk where there is one.
+
+    Raises:
+        UserError: it should lean, and the policy's head is no flow.
+    """
+    if lean is None:
+        return policy.act(seen, noise)
+    head = flow_of(policy)
+    with torch.no_grad():
+        context = policy.trunk.context(seen)
+    return guided(
+        lambda x, t: head.out(policy.trunk.features(context, x, t)), noise, lean.last, lean.weights, head.steps
+    )
+
+
+def flow_of(policy: Policy) -> FlowHead:
+    """The head that real-time chunking guides.
+
+    Raises:
+        UserError: it is no flow.
+    """
+    if not isinstance(policy.head, FlowHead):
+        raise UserError(
+            "chunking = realtime guides a flow, and this policy's head is none; train it with --head flow, or take "
+            "ensemble or plain."
+        )
+    return policy.head
+
+
 class Ensemble:
     """Temporal ensembling (Zhao et al. 2023, section IV-A): each action is a mean of all chunks that speak of it.
 
@@ -92,6 +135,13 @@ class Ensemble:
 
     def action(self, chunk: Float[Tensor, "chunk a"]) -> Float[Tensor, " a"]:
         """The action for now, given the chunk thought of now; call it once for every action."""
-        self._chunks = [one[1:] for one in self._chunks if len(one) > 1] + [chunk]
-        weights = torch.exp(-self.m * torch.arange(len(self._chunks), dtype=chunk.dtype))
-        return (weights[:, None] * torch.stack([one[0] for one in self._chunks])).sum(0) / weights.sum()
+        return self.blend(chunk, 1)[0]
+
+    def blend(self, chunk: Float[Tensor, "chunk a"], taken: int) -> Float[Tensor, "chunk a"]:
+        """The same for every action of a chunk that was thought of `taken` actions after the last."""
+        self._chunks = [one[taken:] for one in self._chunks if len(one) > taken] + [chunk]
+        total, weights = torch.zeros_like(chunk), chunk.new_zeros(len(chunk), 1)
+        for i, one in enumerate(self._chunks):
+            total[: len(one)] += math.exp(-self.m * i) * one
+            weights[: len(one)] += math.exp(-self.m * i)
+        return total / weights
