@@ -252,7 +252,10 @@ def test_a_given_first_frame_stays_and_the_rest_follows_it(sampler):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio")
     clips = scene_clips(SMOKE.clips, 0, size=16, frames=9)
-    return carry_out(SMOKE, clips, folder), folder, clips
+    examination = scene_clips(12, 1, size=16, frames=9, held_out=True)
+    studio, examined = carry_out(SMOKE, clips, folder, examination=examination)
+    assert examined
+    return studio, folder, clips
 
 
 def test_a_recipe_leaves_a_folder_that_makes_the_same_clips(trained):

@@ -40,13 +40,15 @@ def scene_clips(
     lengths: Sequence[Length] = ("short", "medium"),
     held_out: bool | None = False,
     objects: int = 0,
+    speed: float = 1.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Clips:
     """Clips of the scene world, drawn by a seed, captioned by its grammar.
 
     `held_out` False leaves out the combinations of colour and shape that are kept for tests, True has only those.
+    `speed` multiplies the velocities that things start with.
     """
-    knobs = Knobs(frames=frames, held_out=held_out, objects=objects)
+    knobs = Knobs(frames=frames, held_out=held_out, objects=objects, speed=speed)
     states, captions = [], []
     for number in range(count):
         rng = numpy_generator(seed, "captioned clip", number)
