@@ -387,7 +387,7 @@ STUDY = Study(
         tour=Scale(
             seeds=1,
             changes={**BRIEF, "clips": 1024, "prompts": 48, "steps": 600, "stills": 0.25},
-            per_arm={"M-2": {"shown": 4}},
+            per_arm={name: {"shown": 4} for name in ("M-2", "M-2 again")},
             arms=("S-2", "M-2", "shuffled captions"),
         ),
         laptop=Scale(
