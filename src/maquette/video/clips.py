@@ -98,7 +98,7 @@ def as_numbers(
 def as_frames(clips: Float[Tensor, "clips 3 frames height width"]) -> UInt8[np.ndarray, "clips frames height width 3"]:
     """Back to bytes; what lies outside is clipped."""
     bytes_ = ((clips.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return bytes_.permute(0, 2, 3, 4, 1).cpu().numpy()
+    return bytes_.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
 
 
 def _square(frame: UInt8[np.ndarray, "height width 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -151,7 +151,9 @@ class Testbed:
     def measured(self, frames: UInt8[np.ndarray, "prompts frames size size 3"]) -> dict[str, float]:
         """What the parser says of a clip for each prompt: distance from true clips, and what was asked for."""
         read = judge(self.prompts, frames, FPS)
-        distance = min(FARTHEST, frechet_of_states(states_of([one.reading for one in read]), self.states).value)
+        readable, distance = np.isfinite(self.states).all(axis=1), FARTHEST
+        if readable.sum() >= 2:  # else the autoencoder has learnt too little for anything to be told apart
+            distance = min(FARTHEST, frechet_of_states(states_of([one.reading for one in read]), self.states).value)
         counted = tally(read)
         return {
             "frechet": distance,
@@ -159,6 +161,7 @@ class Testbed:
             "accuracy": counted["all"].value,
             "sentence": counted["sentence"].value,
             "rejected": sum(one.reading.rejected is not None for one in read) / len(read),
+            "true clips rejected": 1 - float(readable.mean()),
         }
 
 
