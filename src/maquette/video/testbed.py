@@ -29,7 +29,7 @@ from maquette.video.autoencoder import Autoencoder, AutoencoderConfig
 from maquette.video.clips import Clips, as_frames, scene_clips
 from maquette.video.judging import ROWS, coded, judge, tally
 from maquette.video.recipes import Autoencoding, encode_all, train_autoencoder
-from maquette.video.text_to_video import TextToVideo, sample
+from maquette.video.text_to_video import LatentBatches, TextToVideo, loss_by_noise, sample
 from maquette.video.words import Vocabulary
 from maquette.worlds.scene.metrics import frechet_of_states, states_of
 from maquette.worlds.scene.words.lexicon import WORDS
@@ -207,6 +207,12 @@ class Sampling:
         image = self.clips(model, testbed, testbed.prompts[:1], seed, frames=1)
         row = np.concatenate([*made, np.repeat(image[0], made.shape[1], axis=0)], axis=2)
         return row.repeat(3, axis=1).repeat(3, axis=2)
+
+
+def mean_loss(model: TextToVideo, batches: LatentBatches) -> float:
+    """Of a batch that training never comes to, in the mean over levels of noise."""
+    losses = loss_by_noise(model, batches).values()
+    return sum(losses) / len(losses)
 
 
 def shuffled(testbed: Testbed, generator: torch.Generator) -> Testbed:
