@@ -11,7 +11,19 @@ import pytest
 from maquette.cli import commands, videos
 from maquette.core.errors import UserError
 from maquette.core.media import read_clip, write_mp4, write_png
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
 from maquette.video import recipes
+
+SMALL = dataclasses.replace(
+    recipes.RECIPES["tiny-video"],
+    rows=2,
+    coding_rows=2,
+    coding=dataclasses.replace(recipes.RECIPES["tiny-video"].coding, steps=2),
+    training=dataclasses.replace(
+        recipes.RECIPES["tiny-video"].training, optimizer=OptimizerConfig(lr=3e-3), schedule=Schedule(warmup=2)
+    ),
+)
 
 
 def maquette(*arguments, folder):
@@ -55,8 +67,15 @@ def test_words_become_clips_and_a_sheet(folder):
         footage = read_clip(folder / clip["mp4"])
         assert footage.frames.shape == (17, 256, 256, 3)
         assert footage.fps == 8
+        assert set(clip) == {"prompt", "mp4", "asked", "read", "right", "n", "holds", "unread"}
+        assert "half" in clip["unread"]
+        assert clip["asked"] is clip["holds"] is None
     assert read_clip(folder / "runs/generate/clip-2.gif").frames.shape == (17, 256, 256, 3)
     assert (folder / told["sheet"]).stat().st_size > 1000
+    assert json.loads((folder / "runs/generate/clips.json").read_text()) == told
+    said = maquette("generate", "a red half stays.", "--model", "model", "--steps", 2, folder=folder)
+    assert "rejected: " in said
+    assert "not judged: 'half'" in said
 
 
 @pytest.mark.slow
@@ -77,6 +96,23 @@ def test_what_cannot_be_done_is_said_in_one_sentence(folder, arguments, complain
     with pytest.raises(UserError, match=complaint):
         maquette("generate", *arguments, *options, "--out", "nothing", folder=folder)
     assert not (folder / "nothing").exists()
+
+
+@pytest.mark.slow
+def test_one_batch_over_and_over_tells_whether_it_learns(folder):
+    said, code = io.StringIO(), None
+    for steps in (1, 25):
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+            for module in (commands, videos):
+                patch.setattr(module, "prepare_process", lambda: "as it is")
+            patch.setitem(recipes.RECIPES, "tiny-video", SMALL)
+            patch.chdir(folder)
+            words = ["train", "tiny-video", "--clips", "clips", "--overfit", "--steps", str(steps), "--out", "overfit"]
+            code = commands.run(words)
+        assert code == (1 if steps == 1 else 0)
+    assert "look for a mistake" in said.getvalue()
+    assert "it learns" in said.getvalue()
+    assert not (folder / "overfit" / "config.json").exists(), "it trains nothing to be used"
 
 
 @pytest.mark.slow

@@ -355,6 +355,28 @@ def test_outside_its_interval_guidance_asks_once():
     assert asked == ["c", "c", "u", "c"]
 
 
+@pytest.mark.parametrize(
+    ("objective", "t"),
+    [
+        (Objective(), 0.3),
+        (Objective(path=VariancePreserving(), predicts="noise"), 400.0),
+        (Objective(path=VariancePreserving(), predicts="velocity"), 400.0),
+        (Objective(path=VarianceExploding(), predicts="residual", data_std=1.0), 2.0),
+    ],
+)
+def test_the_blind_loss_is_what_regression_on_x_alone_leaves(objective, t):
+    data, noise, at = draw(0, 100_000), draw(1, 100_000), torch.full((100_000,), t)
+    x, target = mix(objective.path, data, noise, at), objective.target(data, noise, at)
+    left = (target - x * (x @ target) / (x @ x)).square().mean()
+    assert float(objective.blind_loss(torch.tensor(t))) == pytest.approx(float(left), rel=0.02)
+
+
+def test_each_path_has_its_grid():
+    assert torch.equal(times.grid_of(RectifiedFlow(), 4, 3.0), times.flow_grid(4, 3.0))
+    assert torch.equal(times.grid_of(VariancePreserving(), 4), times.step_grid(4))
+    assert torch.equal(times.grid_of(VarianceExploding(), 4), times.karras_grid(4))
+
+
 def test_rescaled_guidance_has_the_conditional_deviation():
     conditional, guided = draw(0, 3, 50), 5 * draw(1, 3, 50)
     torch.testing.assert_close(rescaled(guided, conditional, 1.0).std(1), conditional.std(1))

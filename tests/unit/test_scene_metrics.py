@@ -12,8 +12,10 @@ from maquette.worlds.scene.metrics import (
     Description,
     attribute_accuracy,
     frechet_distance,
+    frechet_of_states,
     law_deviation,
     state_vector,
+    states_of,
 )
 from maquette.worlds.scene.parsing.parser import read_clips
 from maquette.worlds.scene.parsing.reading import Reading
@@ -153,3 +155,11 @@ def test_scores_refuse_what_they_cannot_count(reference):
         attribute_accuracy(reference[:2], [Asked()])
     with pytest.raises(UserError, match="as many"):
         law_deviation(reference[:2], ["inertia"])
+
+
+def test_states_that_were_kept_give_the_same_distance(reference, others):
+    some = [*others[:50], GARBAGE, GARBAGE]
+    kept = states_of(some)
+    assert np.isnan(kept[-2:]).all()
+    assert np.isfinite(kept[:-2]).all()
+    assert frechet_of_states(kept, states_of(reference)) == frechet_distance(some, reference)

@@ -22,6 +22,7 @@ from maquette.core.statistics import (
     paired_interval,
     planned_looks,
     power,
+    rank_correlation,
     seeds_needed,
     spread,
     wilson_interval,
@@ -232,3 +233,17 @@ def test_the_page_quotes_the_record(benchmark):
     page = (ROOT / "docs" / "statistics.md").read_text(encoding="utf-8")
     for table in benchmark.tables(record).split("\n\n"):
         assert table in page
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "expected"),
+    [
+        ([1, 2, 3, 4], [10, 20, 30, 400], 1.0),
+        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0),
+        ([1, 2, 3], [5, 5, 5], 0.0),
+        ([1, 2, 3, 4], [1, 2, 4, 3], 0.8),
+        ([1, 1, 2, 2], [1, 2, 3, 4], 0.894427),
+    ],
+)
+def test_rank_correlation_is_spearmans(x, y, expected):
+    assert rank_correlation(x, y) == pytest.approx(expected, abs=1e-6)

@@ -20,7 +20,15 @@ from maquette.video.clips import Clips, as_frames, as_numbers, folder_clips, sce
 from maquette.video.dit import DiTConfig
 from maquette.video.recipes import RECIPES, Recipe, carry_out, overfit
 from maquette.video.studio import Studio
-from maquette.video.text_to_video import LatentBatches, Learning, TextToVideo, loss_by_noise, losses, sample
+from maquette.video.text_to_video import (
+    LatentBatches,
+    Learning,
+    TextToVideo,
+    learning_of,
+    loss_by_noise,
+    losses,
+    sample,
+)
 from maquette.video.words import Vocabulary, split
 from maquette.worlds.scene.vocabulary import COLOURS, SHAPES, is_held_out
 from maquette.worlds.scene.words.lexicon import NOUNS
@@ -185,6 +193,36 @@ def test_the_loss_counts_frames_that_were_not_given_and_shows_those_that_were():
     torch.testing.assert_close(worse, torch.where(batch["time"] == 0, 0.0, 4.0))
 
 
+def test_some_batches_are_images():
+    batches = some_batches(Learning(stills=0.5))
+    lengths = [batches.batch(step)["latents"].shape[2] for step in range(40)]
+    assert set(lengths) == {1, 3}
+    assert 10 < lengths.count(1) < 30
+    still = batches.batch(lengths.index(1))
+    assert still["time"].shape == (8, 1)
+    assert losses(a_model(), still, LEARNING.objective).shape == (8, 1)
+    assert {some_batches().batch(step)["latents"].shape[2] for step in range(40)} == {3}
+
+
+@pytest.mark.parametrize("name", ["flow", "velocity", "noise", "residual"])
+@pytest.mark.parametrize("conditioning", ["adaLN-Zero", "in-context", "cross-attention"])
+def test_every_objective_is_learnt_and_sampled_whatever_the_conditioning(name, conditioning):
+    learning = learning_of(name, given=0.0)
+    model = a_model(conditioning=conditioning, reading="pooled")
+    batch = some_batches(learning).batch(0)
+    assert torch.isfinite(losses(model, batch, learning.objective)).all()
+    made = sample(model, batch["words"][:2], SHAPE, learning.objective, steps=3)
+    assert torch.isfinite(made).all()
+    with pytest.raises(UserError, match="no objective 'flw'"):
+        learning_of("flw")
+
+
+def test_without_adaln_no_frame_has_a_time_of_its_own():
+    model, batch = a_model(conditioning="in-context", reading="pooled"), some_batches(Learning(given=0.9)).batch(0)
+    with pytest.raises(ValueError, match="one time"):
+        losses(model, batch, LEARNING.objective)
+
+
 def test_overfitting_one_batch_works_and_shows_a_model_that_cannot_learn():
     batches = some_batches(Learning(unsaid=0, given=0))
     model = TextToVideo(DIT, READER).initialise(torch.Generator().manual_seed(0))
@@ -252,7 +290,10 @@ def test_a_given_first_frame_stays_and_the_rest_follows_it(sampler):
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio")
     clips = scene_clips(SMOKE.clips, 0, size=16, frames=9)
-    return carry_out(SMOKE, clips, folder), folder, clips
+    examination = scene_clips(12, 1, size=16, frames=9, held_out=True)
+    studio, examined = carry_out(SMOKE, clips, folder, examination=examination)
+    assert examined
+    return studio, folder, clips
 
 
 def test_a_recipe_leaves_a_folder_that_makes_the_same_clips(trained):

@@ -281,6 +281,8 @@ def _train(command: Train) -> int:
         return videos.train(command)
     if command.clips:
         raise UserError(f"--clips goes with {' or '.join(videos.RECIPES)}; {command.recipe} learns from --text.")
+    if command.overfit:
+        raise UserError(f"--overfit goes with {' or '.join(videos.RECIPES)}; leave it out for {command.recipe}.")
     if command.recipe in robots.POLICIES:
         return robots.train(command)
     if policy := [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]:

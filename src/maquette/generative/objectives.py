@@ -88,6 +88,14 @@ class Objective:
         """The weight on the squared error of x₀ that weight 1 on that of the prediction amounts to, (det / σ)²."""
         return (self.determinant(t) / self.path.sigma(t)) ** 2
 
+    def blind_loss(self, t: Times) -> Times:
+        """The mean squared error of the best prediction from x_t alone where data is N(0, 1), det² / (α² + σ²).
+
+        Var(p) − Cov(p, x_t)² / Var(x_t) with p = a x₀ + b ε.
+        """
+        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        return self.determinant(t) ** 2 / (alpha**2 + sigma**2)
+
     def predict(self, network: Network, x: Shaped, t: Times) -> Shaped:
         """The network's answer for x_t."""
         return network(broadcast(self.input_scale(t), x).to(x.dtype) * x, self.path.label(t))

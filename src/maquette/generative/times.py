@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.errors import UserError
-from maquette.generative.paths import Times
+from maquette.generative.paths import Path, Times, VarianceExploding, VariancePreserving
 
 Grid = Float[Tensor, " stops"]
 """Falling times in float64, from the noisiest to 0."""
@@ -113,6 +113,15 @@ def step_grid(steps: int, of: int = 1000, spacing: Literal["leading", "trailing"
     else:
         chosen = (torch.arange(steps, dtype=torch.float64) * (of // steps)).flip(0) + 1
     return torch.cat((chosen, torch.zeros(1, dtype=torch.float64)))
+
+
+def grid_of(path: Path, steps: int, by: float = 1.0) -> Grid:
+    """The grid that goes with a path: shifted on a flow, Karras's where noise is added, trailing steps of a chain."""
+    if isinstance(path, VarianceExploding):
+        return karras_grid(steps, path.smallest, path.largest)
+    if isinstance(path, VariancePreserving):
+        return step_grid(steps, path.steps)
+    return flow_grid(steps, by)
 
 
 def _refuse(steps: int) -> None:

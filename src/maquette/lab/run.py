@@ -2,15 +2,21 @@
 
 import dataclasses
 import math
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, write_json
+from maquette.core.media import write_gif
 from maquette.core.records import Cost
 from maquette.lab.figures import Figure, write_picture
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
 
 SAVE_EVERY = 5.0
 """Seconds between two notes of the cost so far: what a kill may leave uncounted."""
@@ -74,6 +80,12 @@ class Run:
     def picture(self, figure: Figure) -> None:
         """Publish an intermediate figure beside the records, and say where it is."""
         self._emit({"kind": "picture", "title": figure.title, "path": str(write_picture(figure, self._pictures))})
+
+    def animation(self, title: str, frames: "UInt8[np.ndarray, 'frames height width 3']", fps: float) -> None:
+        """Publish a moving picture beside the records, in place of the last one of that title, and say where it is."""
+        path = (self._pictures / re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")).with_suffix(".gif")
+        write_gif(path, frames, fps)
+        self._emit({"kind": "picture", "title": title, "path": str(path)})
 
     @property
     def cost(self) -> Cost:

@@ -142,7 +142,9 @@ SYSTEMS = (
         "High-Resolution Image Synthesis with Latent Diffusion Models",
         "https://arxiv.org/abs/2112.10752",
     ),
-    System("DiT", "video", 2022, "Scalable Diffusion Models with Transformers", "https://arxiv.org/abs/2212.09748"),
+    System(
+        "DiT", "video", 2022, "Scalable Diffusion Models with Transformers", "https://arxiv.org/abs/2212.09748", "dit"
+    ),
     System(
         "Prompt upsampling",
         "video",

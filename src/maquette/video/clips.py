@@ -40,13 +40,15 @@ def scene_clips(
     lengths: Sequence[Length] = ("short", "medium"),
     held_out: bool | None = False,
     objects: int = 0,
+    speed: float = 1.0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Clips:
     """Clips of the scene world, drawn by a seed, captioned by its grammar.
 
     `held_out` False leaves out the combinations of colour and shape that are kept for tests, True has only those.
+    `speed` multiplies the velocities that things start with.
     """
-    knobs = Knobs(frames=frames, held_out=held_out, objects=objects)
+    knobs = Knobs(frames=frames, held_out=held_out, objects=objects, speed=speed)
     states, captions = [], []
     for number in range(count):
         rng = numpy_generator(seed, "captioned clip", number)
@@ -96,7 +98,7 @@ def as_numbers(
 def as_frames(clips: Float[Tensor, "clips 3 frames height width"]) -> UInt8[np.ndarray, "clips frames height width 3"]:
     """Back to bytes; what lies outside is clipped."""
     bytes_ = ((clips.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return bytes_.permute(0, 2, 3, 4, 1).cpu().numpy()
+    return bytes_.permute(0, 2, 3, 4, 1).contiguous().cpu().numpy()
 
 
 def _square(frame: UInt8[np.ndarray, "height width 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:

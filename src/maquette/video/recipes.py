@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from maquette.core.devices import pick_device
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import write_json
 from maquette.core.provenance import commit, machine, versions
@@ -18,11 +20,13 @@ from maquette.train.schedules import Schedule
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig, count_pixels, reconstruction_loss
 from maquette.video.clips import Clips, as_numbers
 from maquette.video.dit import DiTConfig
+from maquette.video.judging import Examined, examine
 from maquette.video.studio import Format, Studio
 from maquette.video.text_to_video import (
     LatentBatches,
     Learning,
     TextToVideo,
+    blind_loss_by_noise,
     count_frames,
     loss_by_noise,
     training_loss,
@@ -49,6 +53,22 @@ class Recipe:
     coding: TrainConfig
     coding_rows: int
     learning: Learning = field(default_factory=Learning)
+    training: TrainConfig
+    rows: int
+    examined: int = 128
+    """Held-out clips of the scene world whose captions the model is given at its end."""
+
+    @property
+    def autoencoding(self) -> "Autoencoding":
+        """How its autoencoder is trained."""
+        return Autoencoding(model=self.autoencoder, training=self.coding, rows=self.coding_rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoencoding:
+    """An autoencoder and its training."""
+
+    model: AutoencoderConfig
     training: TrainConfig
     rows: int
 
@@ -97,25 +117,30 @@ def named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def carry_out(recipe: Recipe, clips: Clips, out: Path, progress: Progress = lambda stage, done, total: None) -> Studio:
+def carry_out(
+    recipe: Recipe,
+    clips: Clips,
+    out: Path,
+    progress: Progress = lambda stage, done, total: None,
+    examination: Clips | None = None,
+) -> tuple[Studio, list[Examined]]:
     """Train both models and leave in `out` a folder for `maquette generate`; the same call goes on from there.
+
+    Args:
+        recipe: what is trained.
+        clips: to learn from.
+        out: the folder.
+        progress: told how far each stage is.
+        examination: clips of the scene world whose captions the model is given at the end; the parser judges.
 
     Raises:
         UserError: as `maquette.train.loop.train`; the clips do not fit the recipe.
     """
     recipe.autoencoder.latent_shape(*clips.frames.shape[1:4])
-    autoencoder = train_autoencoder(recipe, clips, out / "autoencoder", progress)
-    vocabulary = Vocabulary.of(clips.captions)
-    batches = LatentBatches(
-        latents=encode_all(autoencoder, clips, progress),
-        words=vocabulary.encode(clips.captions),
-        rows=recipe.rows,
-        seed=recipe.training.seed,
-        learning=recipe.learning,
-    )
-    model = TextToVideo(recipe.dit, replace(recipe.reader, vocabulary=len(vocabulary)))
+    autoencoder = train_autoencoder(recipe.autoencoding, clips, out / "autoencoder", progress)
+    model, batches, vocabulary = _made_of(recipe, autoencoder, clips, progress)
     trained = train(
-        model.initialise(torch_generator(recipe.training.seed, "initialise")),
+        model,
         training_loss(recipe.learning.objective),
         count_frames,
         batches.batch,
@@ -123,7 +148,12 @@ def carry_out(recipe: Recipe, clips: Clips, out: Path, progress: Progress = lamb
         directory=out / "training",
         evaluate=lambda bare: loss_by_noise(bare, batches),
         progress=lambda done, total: progress("training", done, total),
-        made_of={"dit": asdict(recipe.dit), "reader": asdict(recipe.reader), "words": list(vocabulary.words)},
+        made_of={
+            "dit": asdict(recipe.dit),
+            "reader": asdict(recipe.reader),
+            "words": list(vocabulary.words),
+            "learning": asdict(recipe.learning),
+        },
     )
     if trained.averaged is not None:
         model.load_state_dict(trained.averaged, strict=False)
@@ -134,37 +164,66 @@ def carry_out(recipe: Recipe, clips: Clips, out: Path, progress: Progress = lamb
         format=Format(frames=recipe.frames, size=recipe.size, fps=clips.fps),
     )
     studio.save(out)
-    made = {"machine": machine(), "versions": versions(), "commit": commit()}
-    write_json(
-        out / "training.json", {"recipe": asdict(recipe), "clips": len(clips.captions), "final": trained.final} | made
+    told: dict[str, Any] = {"recipe": asdict(recipe), "clips": len(clips.captions), "final": trained.final}
+    told |= {"blind": blind_loss_by_noise(recipe.learning.objective)}
+    examined: list[Examined] = []
+    if examination is not None:
+        examined, left_out = examine(
+            studio, examination, progress=lambda done, total: progress("examining", done, total)
+        )
+        held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in examined]
+        told |= {"examination": held_out, "clips examined": len(examination.captions) - left_out}
+    write_json(out / "training.json", told | {"machine": machine(), "versions": versions(), "commit": commit()})
+    return studio, examined
+
+
+def _made_of(
+    recipe: Recipe, autoencoder: Autoencoder, clips: Clips, progress: Progress
+) -> tuple[TextToVideo, LatentBatches, Vocabulary]:
+    """The model as it starts, what it learns from, and its words."""
+    vocabulary = Vocabulary.of(clips.captions)
+    batches = LatentBatches(
+        latents=encode_all(autoencoder, clips, progress),
+        words=vocabulary.encode(clips.captions),
+        rows=recipe.rows,
+        seed=recipe.training.seed,
+        learning=recipe.learning,
     )
-    return studio
+    model = TextToVideo(recipe.dit, replace(recipe.reader, vocabulary=len(vocabulary)))
+    return model.initialise(torch_generator(recipe.training.seed, "initialise")), batches, vocabulary
 
 
-def train_autoencoder(recipe: Recipe, clips: Clips, directory: Path, progress: Progress) -> Autoencoder:
+def train_autoencoder(
+    recipe: Autoencoding, clips: Clips, directory: Path, progress: Progress = lambda stage, done, total: None
+) -> Autoencoder:
     """The autoencoder, with its latents' mean and deviation measured."""
-    seed, rows = recipe.coding.seed, recipe.coding_rows
+    seed, rows = recipe.training.seed, recipe.rows
 
     def batch(step: int) -> dict[str, Tensor]:
         chosen = numpy_generator(seed, "autoencoder batch", step).integers(len(clips.captions), size=rows)
         return {"clips": as_numbers(clips.frames[chosen])}
 
-    model = Autoencoder(recipe.autoencoder).initialise(torch_generator(seed, "initialise autoencoder"))
+    model = Autoencoder(recipe.model).initialise(torch_generator(seed, "initialise autoencoder"))
     train(
         model,
         reconstruction_loss,
         count_pixels,
         batch,
-        recipe.coding,
+        recipe.training,
         directory=directory,
         progress=lambda done, total: progress("autoencoder", done, total),
-        made_of={"autoencoder": asdict(recipe.autoencoder)},
+        made_of={"autoencoder": asdict(recipe.model)},
     )
     model.eval().settle(as_numbers(clips.frames[:64]).to(next(model.parameters()).device))
     return model
 
 
-def encode_all(autoencoder: Autoencoder, clips: Clips, progress: Progress, rows: int = 32) -> Tensor:
+def encode_all(
+    autoencoder: Autoencoder,
+    clips: Clips,
+    progress: Progress = lambda stage, done, total: None,
+    rows: int = 32,
+) -> Tensor:
     """Latents of all clips, computed once."""
     device, found = next(autoencoder.parameters()).device, []
     with torch.no_grad():
@@ -174,14 +233,72 @@ def encode_all(autoencoder: Autoencoder, clips: Clips, progress: Progress, rows:
     return torch.cat(found)
 
 
-def overfit(model: nn.Module, batches: LatentBatches, steps: int, lr: float = 2e-3) -> list[float]:
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Is it learning? What training on one batch over and over came to, and that batch's loss by noise."""
+
+    losses: list[float]
+    before: dict[str, float]
+    after: dict[str, float]
+    blind: dict[str, float]
+
+    @property
+    def share(self) -> float:
+        """What is left of the loss: its mean over the last tenth of the steps, over the first step's."""
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        return sum(last) / len(last) / self.losses[0]
+
+    @property
+    def learns(self) -> bool:
+        """Whether the loss fell by more than half."""
+        return self.share < 0.5
+
+
+def diagnose(
+    recipe: Recipe,
+    clips: Clips,
+    out: Path,
+    progress: Progress = lambda stage, done, total: None,
+    steps: int = 200,
+) -> Diagnosis:
+    """Train the autoencoder as `carry_out` does, which goes on from it, and then a model on one batch of its latents.
+
+    Raises:
+        UserError: as `carry_out`.
+    """
+    recipe.autoencoder.latent_shape(*clips.frames.shape[1:4])
+    autoencoder = train_autoencoder(recipe.autoencoding, clips, out / "autoencoder", progress)
+    model, batches, _ = _made_of(recipe, autoencoder, clips, progress)
+    device = pick_device(recipe.training.device)
+    one = lambda: loss_by_noise(model.to(device), batches, batch=0)  # noqa: E731
+    before = one()
+    told = lambda done, total: progress("one batch over and over", done, total)  # noqa: E731
+    found = overfit(
+        model, batches, steps, lr=recipe.training.optimizer.lr, device=recipe.training.device, progress=told
+    )
+    return Diagnosis(losses=found, before=before, after=one(), blind=blind_loss_by_noise(recipe.learning.objective))
+
+
+def overfit(
+    model: nn.Module,
+    batches: LatentBatches,
+    steps: int,
+    lr: float = 2e-3,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[float]:
     """Losses of training on one batch over and over: whatever cannot fall here has a mistake, not too little data."""
     one = batches.batch(0)
     run = TrainConfig(
-        steps=steps, optimizer=OptimizerConfig(lr=lr, weight_decay=0.0), schedule=Schedule(warmup=5), log_every=1
+        steps=steps,
+        optimizer=OptimizerConfig(lr=lr, weight_decay=0.0),
+        schedule=Schedule(warmup=5),
+        log_every=1,
+        device=device,
     )
     kept = Losses()
-    train(model, training_loss(batches.learning.objective), count_frames, lambda step: one, run, sinks=[kept])
+    loss = training_loss(batches.learning.objective)
+    train(model, loss, count_frames, lambda step: one, run, sinks=[kept], progress=progress)
     return kept.values
 
 

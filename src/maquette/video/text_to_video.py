@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from maquette.core.errors import UserError
+from maquette.core.errors import UserError, did_you_mean
 from maquette.core.seeds import torch_generator
 from maquette.generative import samplers
 from maquette.generative.guidance import guide
 from maquette.generative.objectives import Denoiser, Objective
-from maquette.generative.paths import broadcast, mix
+from maquette.generative.paths import VarianceExploding, VariancePreserving, broadcast, mix
 from maquette.generative.samplers import SAMPLERS, SamplerName
-from maquette.generative.times import LogitNormalTimes, TimeSampler, flow_grid
+from maquette.generative.times import LogitNormalTimes, LogNormalTimes, TimeSampler, UniformTimes, grid_of
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.video.conditions import Text
 from maquette.video.dit import DiT, DiTConfig
@@ -37,11 +37,38 @@ class Learning:
     """Share of clips whose caption is hidden, for guidance."""
     given: float = 0.25
     """Share of clips whose first frame is shown."""
+    stills: float = 0.0
+    """Share of batches of first frames alone: an image is a clip of one frame."""
 
     def __post_init__(self) -> None:
-        for name in ("unsaid", "given"):
+        for name in ("unsaid", "given", "stills"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: give a share of the clips, below 1.")
+
+
+def learning_of(name: str, *, shift: float = 1.0, **shares: float) -> Learning:
+    """What is learnt, by the name of what the network predicts, for latents of deviation 1.
+
+    flow on straight lines (Liu et al. 2022), at times moved by `shift`; velocity and noise on DDPM's chain (Salimans &
+    Ho 2022; Ho et al. 2020); residual, EDM's (Karras et al. 2022) with Cosmos' times.
+
+    Raises:
+        UserError: there is no such name.
+    """
+    chain = VariancePreserving()
+    known: dict[str, tuple[Objective, TimeSampler]] = {
+        "flow": (Objective(), LogitNormalTimes(shift=shift)),
+        "velocity": (Objective(path=chain, predicts="velocity"), UniformTimes(last=chain.last, whole=True)),
+        "noise": (Objective(path=chain, predicts="noise"), UniformTimes(last=chain.last, whole=True)),
+        "residual": (
+            Objective(path=VarianceExploding(), predicts="residual", data_std=1.0),
+            LogNormalTimes(mean=0.0, std=1.0),
+        ),
+    }
+    if name not in known:
+        raise UserError(f"There is no objective {name!r}; {did_you_mean(name, known)}")
+    objective, times = known[name]
+    return Learning(objective=objective, times=times, **shares)
 
 
 class TextToVideo(nn.Module):
@@ -66,7 +93,19 @@ class TextToVideo(nn.Module):
 
     def forward(self, x: Latents, time: Float[Tensor, "clips frames"], words: Int[Tensor, "clips words"]) -> Latents:
         """The network's prediction."""
-        return self.dit(x, time, text=self.read(words))
+        return self.told(x, time, self.read(words))
+
+    def told(self, x: Latents, time: Float[Tensor, "clips frames"], text: Text) -> Latents:
+        """The same of a text that was read before.
+
+        Raises:
+            ValueError: frames of a clip differ in time, but the DiT has one for each clip only, as without adaLN.
+        """
+        if not self.dit.config.steered:
+            if not torch.equal(time, time[:, :1].expand_as(time)):
+                raise ValueError("Without adaLN all frames of a clip have one time: give no first frame.")
+            time = time[:, 0]
+        return self.dit(x, time, text=text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +133,8 @@ class LatentBatches:
         time = self.learning.times(self.rows, generator)[:, None].repeat(1, latents.shape[2])
         time[torch.rand(self.rows, generator=generator) < self.learning.given, 0] = 0.0
         noise = torch.randn(latents.shape, generator=generator)
+        if self.learning.stills and torch.rand(1, generator=generator) < self.learning.stills:
+            latents, noise, time = latents[:, :, :1], noise[:, :, :1], time[:, -1:]
         return {"latents": latents, "noise": noise, "time": time, "words": words}
 
 
@@ -124,16 +165,27 @@ def count_frames(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
 
 def loss_by_noise(model: nn.Module, batches: LatentBatches, levels: int = 8, batch: int = 10**6) -> dict[str, float]:
     """The mean loss at evenly spaced times: a model that learns is worst at neither end, and falls everywhere."""
-    drawn = batches.batch(batch)
+    drawn, objective = batches.batch(batch), batches.learning.objective
     device = next(model.parameters()).device
     found = {}
     with torch.no_grad():
-        for level in range(levels):
-            t = (level + 0.5) / levels
+        for t in noise_levels(levels, objective):
             at = drawn | {"time": torch.full_like(drawn["time"], t)}
             moved = {name: value.to(device) for name, value in at.items()}
-            found[f"loss at t = {t:.2f}"] = float(losses(model, moved, batches.learning.objective).mean())
+            found[f"loss at t = {t:.2f}"] = float(losses(model, moved, objective).mean())
     return found
+
+
+def blind_loss_by_noise(objective: Objective, levels: int = 8) -> dict[str, float]:
+    """The same of who knows the latents' mean and deviation and nothing else: what learning has to beat everywhere."""
+    times = noise_levels(levels, objective)
+    blind = objective.blind_loss(torch.tensor(times, dtype=torch.float64)).tolist()
+    return {f"loss at t = {t:.2f}": loss for t, loss in zip(times, blind, strict=True)}
+
+
+def noise_levels(levels: int, objective: Objective) -> list[float]:
+    """The middles of so many equal parts of the path."""
+    return [(level + 0.5) / levels * objective.path.last for level in range(levels)]
 
 
 @torch.no_grad()
@@ -156,10 +208,10 @@ def sample(
         model: trained on the objective.
         words: captions.
         shape: channels, frames, height and width of a clip's latents.
-        objective: the one that the model was trained on, on a flow.
+        objective: the one that the model was trained on.
         steps: of the sampler.
         guidance: 1 is none beyond the caption.
-        shift: moves the steps towards noise.
+        shift: moves the steps of a flow towards noise.
         sampler: which.
         seed: of the noise; clip i of a seed is the same whatever stands beside it.
         first: latents of first frames that the clips are to begin with.
@@ -169,7 +221,7 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise UserError(f"sampler = {sampler!r}: give one of {', '.join(SAMPLERS)}.")
-    device, grid = next(model.parameters()).device, flow_grid(steps, shift)
+    device, grid = next(model.parameters()).device, grid_of(objective.path, steps, shift)
     nothing = torch.tensor([1] + [0] * (words.shape[1] - 1)).expand_as(words)
 
     def told(captions: Tensor) -> Denoiser:
@@ -180,8 +232,11 @@ def sample(
             if first is not None:
                 time[:, 0] = 0.0
                 x = torch.cat((first.to(x), x[:, :, 1:]), 2)
-            said = model.dit(x, objective.path.label(time), text=text)
-            return objective.parts(x, said, t).data
+            frames_first = x.transpose(1, 2)  # as times have them
+            said = objective.predict(
+                lambda x, label: model.told(x.transpose(1, 2), label, text).transpose(1, 2), frames_first, time
+            )
+            return objective.parts(x, said.transpose(1, 2), t).data
 
         return denoise
 

@@ -24,6 +24,8 @@ class Train:
     """A Hugging Face dataset (needs the extra hub); for a policy the folder of a LeRobot dataset."""
     clips: File = None
     """Your own clips for tiny-video: a folder of video files, each with its caption in a .txt beside it."""
+    overfit: bool = False
+    """Of tiny-video: is it learning? Train on one batch over and over, 200 steps if --steps is not given; then stop."""
     out: File = None
     """Where the checkpoint folder goes; runs/train/RECIPE, if not given."""
     steps: Count = None

@@ -3,6 +3,7 @@
 The methods, their sources and the simulations that chose them are in docs/statistics.md.
 """
 
+from maquette.core.statistics.correlation import rank_correlation
 from maquette.core.statistics.hypotheses import equivalent, holm_levels, p_value
 from maquette.core.statistics.intervals import (
     Interval,
@@ -28,6 +29,7 @@ __all__ = [
     "paired_interval",
     "planned_looks",
     "power",
+    "rank_correlation",
     "seeds_needed",
     "spread",
     "wilson_interval",

@@ -188,16 +188,32 @@ def frechet_distance(readings: Sequence[Reading], reference: Sequence[Reading]) 
     Raises:
         UserError: fewer than two clips of the reference could be read.
     """
-    known = np.array([state_vector(one) for one in reference if one.rejected is None])
+    return frechet_of_states(states_of(readings), states_of(reference))
+
+
+def states_of(readings: Sequence[Reading]) -> Float[np.ndarray, "clips numbers"]:
+    """`state_vector` of each clip; a rejected one has NaN."""
+    nothing = np.full(len(state_vector(Reading())), np.nan)
+    return np.array([nothing if one.rejected is not None else state_vector(one) for one in readings])
+
+
+def frechet_of_states(
+    states: Float[np.ndarray, "clips numbers"], reference: Float[np.ndarray, "others numbers"]
+) -> Frechet:
+    """The same of what `states_of` gave, which can be kept.
+
+    Raises:
+        UserError: fewer than two clips of the reference could be read.
+    """
+    known, found = (those[np.isfinite(those).all(axis=1)] for those in (reference, states))
     if len(known) < 2:
         raise UserError(f"{len(known)} readable clips of the reference are too few; give two at least.")
     mean, scale = known.mean(axis=0), np.maximum(known.std(axis=0), LEAST_DEVIATION)
-    known = (known - mean) / scale
-    found = np.array([(state_vector(one) - mean) / scale for one in readings if one.rejected is None])
+    known, found = (known - mean) / scale, (found - mean) / scale
     if len(found) < 2:
         return Frechet(states=float("inf"), rejected=float("inf"))
     farthest = float((known**2).sum(axis=1).max())
-    p, q = (1 - len(read) / len(everything) for read, everything in ((found, readings), (known, reference)))
+    p, q = (1 - len(read) / len(everything) for read, everything in ((found, states), (known, reference)))
     flags = (p - q) ** 2 + (np.sqrt(p * (1 - p)) - np.sqrt(q * (1 - q))) ** 2
     return Frechet(states=_between(found, known), rejected=farthest * float(flags))
 

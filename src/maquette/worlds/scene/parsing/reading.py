@@ -67,6 +67,28 @@ class Reading:
             residual_mean=0.0,
         )
 
+    def clip(self) -> Clip:
+        """The state that was read, for who judges states; what was hidden went straight from where it was last seen.
+
+        Raises:
+            ValueError: the clip was rejected, or a thing is hidden throughout.
+        """
+        if self.rejected is not None or self.view is None or not self.visible.any(axis=0).all():
+            raise ValueError("A clip that was not read has no state.")
+        return Clip(
+            view=self.view,
+            things=self.things,
+            position=_filled(self.position),
+            angle=_filled(self.angle[..., None])[..., 0],
+            velocity=_filled(self.velocity),
+            spin=np.zeros(self.angle.shape),
+            fps=self.fps,
+            scenery=self.scenery,
+            robots=self.robots,
+            openings=self.openings,
+            layers=self.layers,
+        )
+
     def __len__(self) -> int:
         return len(self.position)
 
@@ -84,3 +106,13 @@ class Reading:
         if abs(x) >= abs(y):
             return "right" if x > 0 else "left"
         return "up" if y > 0 else "down"
+
+
+def _filled(values: Float[np.ndarray, "frames things numbers"]) -> Float[np.ndarray, "frames things numbers"]:
+    """NaN replaced along the frames by straight lines between what is known."""
+    filled, frames = values.copy(), np.arange(len(values))
+    for thing, number in np.ndindex(values.shape[1:]):
+        known = np.isfinite(values[:, thing, number])
+        if known.any():
+            filled[:, thing, number] = np.interp(frames, frames[known], values[known, thing, number])
+    return filled
