@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
         write_mp4(place / "clips" / f"{number}.mp4", frames, 8.0)
         (place / "clips" / f"{number}.txt").write_text(words, encoding="utf-8")
     said = maquette("train", "tiny-video", "--clips", "clips", "--steps", 2, "--out", "model", folder=place)
-    assert "loss at t = 0.06" in said
+    assert "t = 0.06" in said
     assert "maquette generate 'a red half stays.' --model model" in said
     return place
 

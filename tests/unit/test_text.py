@@ -320,7 +320,7 @@ def test_a_dataset_without_that_field_or_name_is_refused(hub: dict[str, object])
 
 def test_without_the_extra_the_mend_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'maquette\[hub\]'"):
+    with pytest.raises(UserError, match=r"bash scripts/setup\.sh hub"):
         HubDataset(name="some/text").read()
 
 
