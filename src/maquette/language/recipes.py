@@ -1,5 +1,6 @@
 """Named training runs: `maquette train NAME` carries one out, on the default text, the user's own, or conversations."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from maquette.core.provenance import commit, machine, versions
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints, scene_chat, tokenizers
 from maquette.language.chat import save_template
-from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
+from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.pretrain import pretrain, validation_loss
 from maquette.train.distributed import World
@@ -160,17 +161,19 @@ def carry_out_chat(
     Raises:
         UserError: as `maquette.train.loop.train`.
     """
+    began = time.monotonic(), time.process_time()
     stage("learning the vocabulary")
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = _fitted(recipe, tokenizer)
     rows, length, seed = recipe.rows, recipe.model.context, recipe.train.seed
+    compile = recipe.train.compile or compile_pays(recipe.flops, pick_device(recipe.train.device))
     stage("training")
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise")),
-        next_token_loss,
-        count_targets,
+        scene_chat.conversation_loss,
+        scene_chat.count_weights,
         scene_chat.SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=seed).batch,
-        recipe.train,
+        replace(recipe.train, compile=compile),
         directory=out / "training",
         evaluate=scene_chat.held_out_loss(tokenizer, length=length, rows=rows, batches=8),
         sinks=tuple(sinks),
@@ -187,7 +190,8 @@ def carry_out_chat(
     scenes, turns = recipe.examined
     answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
     held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
-    _record(recipe, trained, out, examination=held_out)
+    seconds = {"wall_seconds": time.monotonic() - began[0], "cpu_seconds": time.process_time() - began[1]}
+    _record(recipe, trained, out, examination=held_out, cost=seconds)
     return trained, answered
 
 
