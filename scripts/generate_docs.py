@@ -166,18 +166,16 @@ def experts_table(record: dict[str, Any]) -> str:
 
 
 def answers_table(record: dict[str, Any]) -> str:
-    """Right answers by kind of question, beside the commonest answer's share, and what the run cost."""
-    model, steps, cost = record["recipe"]["model"], record["recipe"]["train"]["steps"], record["cost"]
+    """Right answers by kind of question, beside the commonest answer's share, and how long the run was."""
+    model, steps = record["recipe"]["model"], record["recipe"]["train"]["steps"]
     lines = ["| question | n | right | 95 % interval | commonest answer |", "|---" * 5 + "|"]
     for one in record["examination"]:
         low, high = one["interval"]
         cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{one['majority'] / one['n']:.1%}"]
         lines.append(f"| {one['kind']} | {one['n']:,} | " + " | ".join(cells) + " |")
     tokens = steps * record["recipe"]["rows"] * model["context"]
-    spent = (
-        f"{steps:,} steps, {tokens / 1e6:.1f} million tokens, {cost['cpu_seconds'] / 60:.1f} minutes of processor time"
-    )
-    return "\n".join([*lines, "", f"The run: {spent}, examination included, on {record['machine']['cpu']}."])
+    spent = f"{steps:,} steps, {tokens / 1e6:.1f} million tokens"
+    return "\n".join([*lines, "", f"The run: {spent}, commit {record['commit'][:7]}."])
 
 
 ROWS = {"parser": parser_table, "words": words_table, "experts": experts_table, "answers": answers_table}

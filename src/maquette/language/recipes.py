@@ -1,6 +1,5 @@
 """Named training runs: `maquette train NAME` carries one out, on the default text, the user's own, or conversations."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -161,7 +160,6 @@ def carry_out_chat(
     Raises:
         UserError: as `maquette.train.loop.train`.
     """
-    began = time.monotonic(), time.process_time()
     stage("learning the vocabulary")
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = _fitted(recipe, tokenizer)
@@ -190,8 +188,7 @@ def carry_out_chat(
     scenes, turns = recipe.examined
     answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
     held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
-    seconds = {"wall_seconds": time.monotonic() - began[0], "cpu_seconds": time.process_time() - began[1]}
-    _record(recipe, trained, out, examination=held_out, cost=seconds)
+    _record(recipe, trained, out, examination=held_out)
     return trained, answered
 
 
