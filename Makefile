@@ -37,7 +37,7 @@ outside:  ## checks that need other projects' heavy packages or outside data, in
 	@bash scripts/openpi.sh
 	@.venv-outside/bin/python -m pytest -W default -rs tests/outside
 
-docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and docs/scene.md
+docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and docs/
 	@bash scripts/setup.sh dev
 	@$(bin)/python scripts/generate_docs.py
 

@@ -1,10 +1,11 @@
-"""Regenerates what is generated: RESULTS.md and tables in README.md and docs/scene.md, from the records in results/.
+"""Regenerates what is generated, from the records in results/: RESULTS.md and tables in README.md and docs/.
 
 `--check` writes nothing and exits with 1 if one of them is out of date.
 """
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,15 +101,22 @@ def between(old: str, begin: str, end: str, new: str) -> str:
     return before + new + (after or "\n")
 
 
-def scene(old: str) -> str:
-    """docs/scene.md with its tables replaced, each by what its record holds."""
-    for name, path, rows in (
-        ("parser", "scene/parser.json", parser_table),
-        ("words", "scene/words.json", words_table),
-        ("experts", "benchmarks/scene_experts.json", experts_table),
-    ):
+TABLES = {
+    "scene.md": {
+        "parser": "scene/parser.json",
+        "words": "scene/words.json",
+        "experts": "benchmarks/scene_experts.json",
+    },
+    "chat.md": {"answers": "chat/tiny_chat.json"},
+}
+"""Pages in docs/, their tables, and the record of each."""
+
+
+def filled(old: str, tables: Mapping[str, str]) -> str:
+    """A page with its tables replaced, each by what its record holds."""
+    for name, path in tables.items():
         record = ROOT / "results" / path
-        text = rows(json.loads(record.read_text(encoding="utf-8"))) if record.exists() else "No record yet."
+        text = ROWS[name](json.loads(record.read_text(encoding="utf-8"))) if record.exists() else "No record yet."
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         old = between(old, begin, end, f"{begin}\n{text}\n{end}")
     return old
@@ -157,17 +165,31 @@ def experts_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", *forks])
 
 
+def answers_table(record: dict[str, Any]) -> str:
+    """Right answers by kind of question, beside the commonest answer's share, and how long the run was."""
+    model, steps = record["recipe"]["model"], record["recipe"]["train"]["steps"]
+    lines = ["| question | n | right | 95 % interval | commonest answer |", "|---" * 5 + "|"]
+    for one in record["examination"]:
+        low, high = one["interval"]
+        cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{one['majority'] / one['n']:.1%}"]
+        lines.append(f"| {one['kind']} | {one['n']:,} | " + " | ".join(cells) + " |")
+    tokens = steps * record["recipe"]["rows"] * model["context"]
+    spent = f"{steps:,} steps, {tokens / 1e6:.1f} million tokens"
+    return "\n".join([*lines, "", f"The run: {spent}, commit {record['commit'][:7]}."])
+
+
+ROWS = {"parser": parser_table, "words": words_table, "experts": experts_table, "answers": answers_table}
+
+
 def main() -> int:
     """Write, or with --check compare."""
     evidence = committed()
     page = ROOT / "README.md"
     old = page.read_text(encoding="utf-8")
-    world = ROOT / "docs" / "scene.md"
-    texts = {
-        ROOT / "RESULTS.md": results(evidence),
-        page: readme(old, table(evidence)),
-        world: scene(world.read_text(encoding="utf-8")),
-    }
+    texts = {ROOT / "RESULTS.md": results(evidence), page: readme(old, table(evidence))}
+    for name, tables in TABLES.items():
+        path = ROOT / "docs" / name
+        texts[path] = filled(path.read_text(encoding="utf-8"), tables)
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" in sys.argv:

@@ -14,7 +14,7 @@ from maquette.core.provenance import commit, machine, versions
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints, scene_chat, tokenizers
 from maquette.language.chat import save_template
-from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
+from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.pretrain import pretrain, validation_loss
 from maquette.train.distributed import World
@@ -164,13 +164,14 @@ def carry_out_chat(
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = _fitted(recipe, tokenizer)
     rows, length, seed = recipe.rows, recipe.model.context, recipe.train.seed
+    compile = recipe.train.compile or compile_pays(recipe.flops, pick_device(recipe.train.device))
     stage("training")
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise")),
-        next_token_loss,
-        count_targets,
+        scene_chat.conversation_loss,
+        scene_chat.count_weights,
         scene_chat.SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=seed).batch,
-        recipe.train,
+        replace(recipe.train, compile=compile),
         directory=out / "training",
         evaluate=scene_chat.held_out_loss(tokenizer, length=length, rows=rows, batches=8),
         sinks=tuple(sinks),

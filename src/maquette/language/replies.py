@@ -20,7 +20,7 @@ def with_replies(
         UserError: the template writes a conversation's beginning otherwise once it goes on.
     """
     text = template.render_closed(messages)
-    spans = []
+    within = [False] * len(text)
     for i, message in enumerate(messages):
         if message.role != "assistant":
             continue
@@ -31,7 +31,6 @@ def with_replies(
                 "The chat template writes earlier messages otherwise once a conversation goes on, so replies cannot be "
                 "told apart in it; give one that only appends."
             )
-        spans.append((len(prompt), len(closed)))
+        within[len(prompt) : len(closed)] = [True] * (len(closed) - len(prompt))
     encoding = tokenizer.encode(text, add_special_tokens=False)
-    learned = [any(start <= begin < end for start, end in spans) for begin, _ in encoding.offsets]
-    return encoding.ids, learned
+    return encoding.ids, [within[begin] for begin, _ in encoding.offsets]

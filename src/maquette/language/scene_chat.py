@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
+from jaxtyping import Float
 from tokenizers import AddedToken, Tokenizer, normalizers
 from torch import Tensor, nn
 
@@ -13,7 +15,6 @@ from maquette.core.statistics.intervals import wilson_interval
 from maquette.language.chat import PLAIN, ChatTemplate, shortened
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import Message, Sampling
-from maquette.language.llama import count_targets, next_token_loss
 from maquette.language.replies import with_replies
 from maquette.language.tokenizers import END, end_id, train_bpe
 from maquette.worlds.scene.words.conversations import (
@@ -28,8 +29,10 @@ from maquette.worlds.text.documents import Document
 
 TEMPLATE = ChatTemplate(source=PLAIN, tokens={"eos_token": END})
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
-TURNS = 16
-"""Of a training conversation, more than fit: what is beyond the context is cut off."""
+TURNS = 13
+"""Of a training conversation, mostly more than fit: what is beyond the context is cut off."""
+SAID = 0.3
+"""What a target that is no reply's counts: questions name things too, and so teach sooner to look a name up."""
 SAMPLE = 500
 """Conversations that the vocabulary is learned from."""
 ANSWER = 32
@@ -61,7 +64,8 @@ def _plain_text(conversation: Conversation) -> str:
 def messages_of(conversation: Conversation, opening: float) -> list[Message]:
     """The conversation as messages; `opening`, from 0 to 1, says how the scene is told.
 
-    In the system's message, in the person's first with the first question, in one of its own, or after a greeting.
+    In the system's message, in the person's first with the first question, in one of its own or two, or after a
+    greeting.
     """
     first, *others = conversation.turns
     told = conversation.telling
@@ -71,6 +75,8 @@ def messages_of(conversation: Conversation, opening: float) -> list[Message]:
         messages = [*_exchange(f"{told} {first.said}", first.reply)]
     else:
         messages = [*_said(conversation.opening), *_said(first)]
+        if opening < 0.65:
+            messages = [*(one for part in conversation.opened(1) for one in _said(part)), *_said(first)]
         if opening > 0.85:
             greeting = GREETINGS[int((opening - 0.85) / 0.15 * len(GREETINGS)) % len(GREETINGS)]
             messages = [*_exchange(f"{greeting}.", OFFER), *messages]
@@ -87,7 +93,7 @@ def _exchange(said: str, reply: str) -> tuple[Message, Message]:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConversations:
-    """Training batches, drawn anew for every step: a conversation a row, cut at `length`, replies the only targets."""
+    """Training batches, drawn anew for every step: a conversation a row, cut at `length`."""
 
     tokenizer: Tokenizer
     length: int
@@ -95,19 +101,35 @@ class SceneConversations:
     seed: int
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
-        """The global batch of a step: tokens and targets, each (rows, length) int64, −100 where nothing is learned."""
-        filler = end_id(self.tokenizer)
-        tokens = torch.full((self.rows, self.length + 1), filler)
-        targets = torch.full((self.rows, self.length + 1), -100)
+        """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.
+
+        A reply's count 1, all others' behind the first message `SAID`, and nothing in held-out conversations.
+        """
+        end = end_id(self.tokenizer)
+        tokens = torch.full((self.rows, self.length + 1), end)
+        weights = torch.zeros(self.rows, self.length + 1)
         for row in range(self.rows):
             rng = numpy_generator(self.seed, "held out" if held_out else "conversation", step * self.rows + row)
             messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng.random())
             ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
-            row_tokens = torch.tensor(ids[: self.length + 1])
-            tokens[row, : len(row_tokens)] = row_tokens
-            row_learned = torch.tensor(learned[: self.length + 1])
-            targets[row, : len(row_tokens)] = torch.where(row_learned, row_tokens, -100)
-        return {"tokens": tokens[:, :-1].contiguous(), "targets": targets[:, 1:].contiguous()}
+            said = [0.0] * ids.index(end) + [0.0 if held_out else SAID] * (len(ids) - ids.index(end))
+            counts = [1.0 if so else other for so, other in zip(learned, said, strict=True)]
+            kept = min(len(ids), self.length + 1)
+            tokens[row, :kept] = torch.tensor(ids[:kept])
+            weights[row, :kept] = torch.tensor(counts[:kept])
+        return {"tokens": tokens[:, :-1].contiguous(), "targets": tokens[:, 1:].contiguous(), "weights": weights[:, 1:]}
+
+
+def conversation_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Cross-entropy in nats, summed over the targets by what each counts."""
+    logits = model(batch["tokens"])
+    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none")
+    return (nats * batch["weights"].flatten()).sum()
+
+
+def count_weights(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """What the targets of `conversation_loss` count together."""
+    return batch["weights"].sum()
 
 
 def held_out_loss(
@@ -120,8 +142,8 @@ def held_out_loss(
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
         moved = [{name: value.to(device) for name, value in batch.items()} for batch in held]
-        nats = sum(float(next_token_loss(model, batch)) for batch in moved)
-        return {"validation_loss": nats / sum(float(count_targets(batch)) for batch in held)}
+        nats = sum(float(conversation_loss(model, batch)) for batch in moved)
+        return {"validation_loss": nats / sum(float(count_weights(batch)) for batch in held)}
 
     return evaluate
 

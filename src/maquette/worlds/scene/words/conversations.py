@@ -4,9 +4,10 @@ A question is asked only if its answer follows from what was told: it is the sam
 told. Replies are the generator's own; `is_right` leaves the judging of anyone's replies to the interpreter.
 """
 
+import functools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,8 +20,14 @@ from maquette.worlds.scene.words.facts import pick
 from maquette.worlds.scene.words.tellings import Telling, draw_telling, scene_of, tell
 
 PROPERTIES: dict[str, tuple[str, ...]] = {"colour": COLOURS, "size": SIZES, "material": MATERIALS, "shape": SHAPES}
-OTHERS = 2
+OTHERS = 15
 """Scenes of which the same is told that have to agree on an answer."""
+PLACED = re.compile(
+    r"\b(where|between|leftmost|rightmost|"
+    + "|".join(words for table in (lexicon.RELATIONS, lexicon.WITHIN) for group in table.values() for words in group)
+    + r")\b"
+)
+"""What a question holds that is about places; in all else scenes of which the same is told are alike."""
 TRIES = 8
 """Questions of a kind that are drawn for one that will do."""
 YES_OR_NO = {"scenery": "drawer", "in_zone": "related"} | {
@@ -29,7 +36,16 @@ YES_OR_NO = {"scenery": "drawer", "in_zone": "related"} | {
 """Kinds of turns by who asks for yes or no."""
 GREETINGS = ("hello", "hi", "good morning")
 OFFER = "hello. tell me what is on the table."
-THANKS = (("thank you.", "you are welcome."), ("thanks.", "you are welcome."), ("good bye.", "good bye."))
+TALK = (
+    ("thank you.", "you are welcome."),
+    ("thanks.", "you are welcome."),
+    ("good bye.", "good bye."),
+    ("who are you?", "a small model. tell me what is on a table, then ask me about it."),
+    ("what can you do?", "tell me what is on a table, then ask me about it."),
+)
+"""What may be said at any time, with its reply."""
+UNMARKED = 0.2
+"""Share of what is said that lacks the mark at its end, as much does that people type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +58,7 @@ class Turn:
     """exists, has, colour, shape, size, material, related, compared, count, where, which, between, drawer, it, about,
     listing, claim, absent or talk."""
     check: str = ""
-    """The question, complete in itself, that the reply has to answer; empty for a listing, and for talk, which nothing
-    can judge."""
+    """The question, complete in itself, that the reply has to answer; empty for talk, which nothing can judge."""
     answer: str = ""
     """What the reply comes down to: "yes" or "small"; to tell which answer is the commonest."""
 
@@ -59,8 +74,14 @@ class Conversation:
     @property
     def opening(self) -> Turn:
         """The telling, and what there is by colour and shape in reply."""
-        listing = f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in self.scene.things])}."
-        return Turn(said=self.telling, reply=listing, kind="listing", answer=listing)
+        return _listing(self.telling, self.scene.things)
+
+    def opened(self, things: int) -> tuple[Turn, Turn]:
+        """The telling in two parts, so many things in the first; the replies name what was told in each."""
+        count = len(self.scene.things)
+        sentences = self.telling.split(". ")
+        first, last = ". ".join(sentences[: things - count]) + ".", ". ".join(sentences[things - count :])
+        return _listing(first, self.scene.things[:things]), _listing(last, self.scene.things[things:])
 
 
 def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -> Conversation:
@@ -70,16 +91,25 @@ def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -
     """
     while True:
         telling = draw_telling(rng, held_out=held_out)
-        scenes = [scene_of(telling, rng) for _ in range(1 + OTHERS)]
         told = tell(telling, rng)
-        found = [scene for scene in scenes if scene is not None]
-        if len(found) > OTHERS and (held_out or _is_usual(told)):
+        if (held_out or _is_usual(told)) and (scenes := _scenes(telling, rng)):
             break
-    speaker = _Speaker(telling, found, rng, held_out)
+    speaker = _Speaker(telling, scenes, rng, held_out)
     said: list[Turn] = []
     while len(said) < turns:
-        said += speaker.some()
-    return Conversation(scene=found[0], telling=told, turns=tuple(said[:turns]))
+        said += [replace(one, said=one.said[:-1]) if rng.random() < UNMARKED else one for one in speaker.some()]
+    return Conversation(scene=scenes[0], telling=told, turns=tuple(said[:turns]))
+
+
+def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
+    """Scenes of which just this is told; none where one could not be found."""
+    found: list[Scene] = []
+    while len(found) <= OTHERS:
+        scene = scene_of(telling, rng)
+        if scene is None:
+            return []
+        found.append(scene)
+    return found
 
 
 def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
@@ -98,6 +128,12 @@ def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     return whole and _answers(turn.check, reply, scene)
 
 
+def _listing(said: str, things: Sequence[Thing]) -> Turn:
+    """What names these things by colour and shape."""
+    listing = f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in things])}."
+    return Turn(said=said, reply=listing, kind="listing", check="how many things are there?", answer=listing)
+
+
 def _is_so(text: str, scene: Scene) -> bool:
     try:
         return interpreter.is_true(text, scene)
@@ -112,6 +148,7 @@ def _answers(question: str, reply: str, scene: Scene) -> bool:
         return False
 
 
+@functools.lru_cache(maxsize=2**14)
 def _is_usual(text: str) -> bool:
     """Whether a text holds no combination that is kept for tests."""
     return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
@@ -142,13 +179,13 @@ class _Speaker:
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
             *(self.about, self.about, self.about, self.follow_up, self.follow_up),
-            *(self.whether, self.whether, self.whether, self.absent),
+            *(self.whether, self.whether, self.whether, self.absent, self.listing),
         )
 
     def some(self) -> list[Turn]:
         """A turn, or two that belong together; none where the draw fails."""
         if self.rng.random() < 0.02:
-            said, reply = pick(self.rng, THANKS)
+            said, reply = pick(self.rng, TALK)
             return [Turn(said=said, reply=reply, kind="talk")]
         turns = pick(self.rng, self.kinds)()
         fine = self.held_out or all(_is_usual(turn.check) for turn in turns)
@@ -156,11 +193,12 @@ class _Speaker:
 
     def is_settled(self, question: str) -> bool:
         """Whether every scene of which the same is told gives the same answer."""
+        others = self.others if PLACED.search(question) else []
         try:
-            answers = {interpreter.answer(question, scene) for scene in (self.scene, *self.others)}
+            answer = interpreter.answer(question, self.scene)
+            return all(interpreter.answer(question, other) == answer for other in others)
         except UserError:
             return False
-        return len(answers) == 1
 
     def asked(self, ask: Callable[[], Question | None]) -> list[Turn]:
         """A question of the asker's; "yes" and "no" come equally often where both can be."""
@@ -209,6 +247,10 @@ class _Speaker:
             kind = "it" if one == "it" else kind
             turns.append(Turn(said=f"{opener} {one}{ending}", reply=reply, kind=kind, check=check, answer=answer))
         return turns
+
+    def listing(self) -> list[Turn]:
+        """All that there is."""
+        return [_listing(pick(self.rng, ("what is there?", "what is on the table?")), self.scene.things)]
 
     def about(self) -> list[Turn]:
         """All that a thing is."""
