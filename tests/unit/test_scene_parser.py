@@ -193,6 +193,7 @@ def test_an_arm_is_read_back():
         pytest.param(30_050, id="two of a colour that touch"),
         pytest.param(30_052, id="a jaw outside the frame"),
         pytest.param(30_079, id="a tint in the median that is no zone"),
+        pytest.param(30_108, id="nothing fits one of two frames in which it is weighed"),
     ],
 )
 def test_episodes_are_read_back(benchmark, seed):
