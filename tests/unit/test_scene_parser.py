@@ -194,6 +194,8 @@ def test_an_arm_is_read_back():
         pytest.param(30_052, id="a jaw outside the frame"),
         pytest.param(30_079, id="a tint in the median that is no zone"),
         pytest.param(30_108, id="nothing fits one of two frames in which it is weighed"),
+        pytest.param(30_116, id="more sought than is needed"),
+        pytest.param(30_181, id="a piece taken for another of its colour, within it"),
     ],
 )
 def test_episodes_are_read_back(benchmark, seed):
