@@ -80,7 +80,7 @@ def _traced(
     things, layers, filled = look.things, look.layers, _filled(look.paths, len(seen))
     with_things = painted(scenery, things, filled, layers, layers >= 0)
     label, share = (one.numpy() for one in unmix(seen, with_things))
-    machine = machine_of(seen, with_things, label, share, doubt=False)
+    machine = machine_of(seen, with_things, label, share, doubt=False, last=look.machine)
     cover = machine.cover(round(seen.shape[1] ** 0.5)) if machine else torch.zeros(seen.shape[:2])
     back, owner, first = [], [], []
     unlike = _unlike(seen, machine.over(with_things) if machine else with_things, things, filled, cover)
