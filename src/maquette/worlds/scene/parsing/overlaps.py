@@ -216,9 +216,11 @@ def _together(
             fine = best.copy()
             fine[poor] = np.nan
             again = expectation(fine)[poor]
-        better, left = fitted(again, poor)
-        helped = left < loss[poor]
-        best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]
+        stays = np.concatenate([again[:, : 3 * count], best[poor, 3 * count :]], axis=1)  # all but the things
+        for start_again in (again, stays):
+            better, left = fitted(start_again, poor)
+            helped = left < loss[poor]
+            best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]
     of_things, *rest = parts(best)
     poses = of_things.reshape(len(seen), count, 3).transpose(1, 0, 2)
     hidden = np.isnan(np.array(look.paths))
