@@ -193,6 +193,12 @@ def test_an_arm_is_read_back():
         pytest.param(30_050, id="two of a colour that touch"),
         pytest.param(30_052, id="a jaw outside the frame"),
         pytest.param(30_079, id="a tint in the median that is no zone"),
+        pytest.param(30_108, id="nothing fits one of two frames in which it is weighed"),
+        pytest.param(30_116, id="more sought than is needed"),
+        pytest.param(30_181, id="a piece taken for another of its colour, within it"),
+        pytest.param(30_193, id="jaws that open where they let go"),
+        pytest.param(30_201, id="an arm that only the first look finds"),
+        pytest.param(30_219, id="taken up by an arm that hides half of it"),
     ],
 )
 def test_episodes_are_read_back(benchmark, seed):

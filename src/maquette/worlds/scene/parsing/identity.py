@@ -25,6 +25,8 @@ AREAS = (0.62, 1.5)
 FINALISTS = 3
 DOUBT = 5000.0
 """Sum of squares, beside half of what noise leaves, by which a thing may look more like another in one frame."""
+CLEAR = 4.0
+"""Times what is left of the better frame, beside `DOUBT`, from which on nothing fits the other: it is half hidden."""
 PERIOD = np.array([2 * math.pi / symmetry(shape) for shape in SHAPES])
 _AREA = np.array([[area(shape) * RADIUS[size] ** 2 for size in SIZES] for shape in SHAPES])
 _REACH = np.array([[reach(shape) * RADIUS[size] for size in SIZES] for shape in SHAPES])
@@ -141,7 +143,8 @@ def _weighed(
 
 
 def _decided(choice: Int[np.ndarray, "hypotheses 4"], left: Float[np.ndarray, "samples hypotheses"]) -> Identity:
-    """The hypothesis that leaves least in all samples, and one that is far better in one of them, if there is."""
+    """The hypothesis that leaves least in all samples that any fits, and one that is far better in one, if there is."""
+    left = left[left.min(1) <= DOUBT + CLEAR * left.min()]
     best = int(left.sum(0).argmin())
     excess = left[:, best] - left.min(1)
     sample = int(excess.argmax())

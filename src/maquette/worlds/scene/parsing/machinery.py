@@ -77,6 +77,7 @@ def machine_of(
     share: Float32[np.ndarray, "frames pixels"],
     *,
     doubt: bool = True,
+    last: Machine | None = None,
 ) -> Machine | None:
     """The robot, if there is one.
 
@@ -86,6 +87,7 @@ def machine_of(
         label: the families of the paints over that (`palette.unmix`).
         share: how much of each pixel they cover.
         doubt: leave out pixels that show things, because these are not in `behind`.
+        last: what it was taken for so far; it is looked for there too.
     """
     size = round(seen.shape[1] ** 0.5)
     dark = np.where(label == FIXTURE, share, 0)
@@ -96,9 +98,9 @@ def machine_of(
     weight = counts[:, :, None].expand(-1, -1, 3).flatten(1)
     spots = dark.reshape(-1, size, size)
     kinds: list[Embodiment] = ["arm"] if area > MUCH else ["pusher", "gripper"]
-    fits = {kind: _fitted(kind, seen, behind, weight, spots) for kind in kinds}
+    fits = {kind: _fitted(kind, seen, behind, weight, spots, last) for kind in kinds}
     if min(float(np.median(loss)) for _, loss in fits.values()) > POOR * size**2 and "arm" not in fits:
-        fits["arm"] = _fitted("arm", seen, behind, weight, spots)  # most of which is outside the frame
+        fits["arm"] = _fitted("arm", seen, behind, weight, spots, last)  # most of which is outside the frame
     kind = min(fits, key=lambda one: float(fits[one][1].sum()))
     return Machine(kind=kind, numbers=fits[kind][0])
 
@@ -109,6 +111,7 @@ def _fitted(
     behind: Float32[Tensor, "frames pixels 3"],
     weight: Float32[Tensor, "frames values"],
     dark: Float[np.ndarray, "frames size size"],
+    last: Machine | None,
 ) -> tuple[Numbers, Float[np.ndarray, " frames"]]:
     """The numbers that the robot is drawn from in each frame, and what its drawing leaves."""
     size = dark.shape[1]
@@ -122,8 +125,10 @@ def _fitted(
     losses = [((draw(one) - target).square_() * weight).sum(1).numpy() for one in starts]
     start = np.array(starts)[np.argmin(losses, axis=0), np.arange(len(dark))]
     best, loss = fit(draw, start, target, weight, step=step, rounds=6)
-    for side in (1, -1):  # what went wrong in one frame may be right in the one before or after
-        again, left = fit(draw, np.roll(best, side, axis=0), target, weight, step=step, rounds=4)
+    known = [last.numbers] if last and last.kind == kind else []
+    beside = (np.roll(best, side, axis=0) for side in (1, -1))  # each taken when its turn comes
+    for start in itertools.chain(known, beside):  # what went wrong in a frame may be right in the one before or after
+        again, left = fit(draw, start, target, weight, step=step, rounds=4)
         better = left < loss
         best[better], loss[better] = again[better], left[better]
     return best, loss

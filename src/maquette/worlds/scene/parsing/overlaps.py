@@ -66,7 +66,7 @@ def look_again(
     filled = _filled(paths, len(seen))
     layers = layers_of(seen, scenery, free, things, filled)
     look = Look(machine=last.machine, things=tuple(things), paths=paths, layers=layers, opening=last.opening)
-    look = _traced(seen, scenery, hand, look)
+    look = _needed(seen, scenery, _traced(seen, scenery, hand, look))
     return _together(seen, behind, look) if look.things else look
 
 
@@ -80,7 +80,7 @@ def _traced(
     things, layers, filled = look.things, look.layers, _filled(look.paths, len(seen))
     with_things = painted(scenery, things, filled, layers, layers >= 0)
     label, share = (one.numpy() for one in unmix(seen, with_things))
-    machine = machine_of(seen, with_things, label, share, doubt=False)
+    machine = machine_of(seen, with_things, label, share, doubt=False, last=look.machine)
     cover = machine.cover(round(seen.shape[1] ** 0.5)) if machine else torch.zeros(seen.shape[:2])
     back, owner, first = [], [], []
     unlike = _unlike(seen, machine.over(with_things) if machine else with_things, things, filled, cover)
@@ -94,12 +94,36 @@ def _traced(
     start = filled[np.arange(len(things)), first]
     paths = trace(sight, np.arange(len(things)), things, np.array(first), start, hand, np.array(look.paths))
     there = [i for i, path in enumerate(paths) if np.isfinite(path[:, 0]).any()]
+    return _only(replace(look, machine=machine, paths=paths), there)
+
+
+def _needed(seen: Float32[Tensor, "frames pixels 3"], scenery: Float32[Tensor, "frames pixels 3"], look: Look) -> Look:
+    """Without the things without which the drawing is no worse: what they explain, others explain."""
+    filled = _filled(look.paths, len(seen))
+
+    def left(those: list[int]) -> float:
+        layers = look.layers[:, those]
+        picture = painted(scenery, [look.things[i] for i in those], filled[those], layers, layers >= 0)
+        return float(((look.machine.over(picture) if look.machine else picture) - seen).square().sum())
+
+    kept = list(range(len(look.things)))
+    least = left(kept)
+    while kept:
+        fewer = [[i for i in kept if i != out] for out in kept]
+        lefts = [left(those) for those in fewer]
+        if min(lefts) > least:
+            break
+        kept, least = fewer[int(np.argmin(lefts))], min(lefts)
+    return _only(look, kept)
+
+
+def _only(look: Look, those: Sequence[int]) -> Look:
+    """Some of the things."""
     return replace(
         look,
-        machine=machine,
-        things=tuple(things[i] for i in there),
-        paths=[paths[i] for i in there],
-        layers=layers[:, there],
+        things=tuple(look.things[i] for i in those),
+        paths=[look.paths[i] for i in those],
+        layers=look.layers[:, those],
     )
 
 
@@ -192,9 +216,11 @@ def _together(
             fine = best.copy()
             fine[poor] = np.nan
             again = expectation(fine)[poor]
-        better, left = fitted(again, poor)
-        helped = left < loss[poor]
-        best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]
+        stays = np.concatenate([again[:, : 3 * count], best[poor, 3 * count :]], axis=1)  # all but the things
+        for start_again in (again, stays):
+            better, left = fitted(start_again, poor)
+            helped = left < loss[poor]
+            best[poor[helped]], loss[poor[helped]] = better[helped], left[helped]
     of_things, *rest = parts(best)
     poses = of_things.reshape(len(seen), count, 3).transpose(1, 0, 2)
     hidden = np.isnan(np.array(look.paths))
