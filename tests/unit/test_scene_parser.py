@@ -231,6 +231,21 @@ def test_what_is_no_clip_is_refused(frames):
         read_clips(frames)
 
 
+@pytest.mark.parametrize("fps", [0, -8.0, float("nan"), "8"])
+def test_what_is_no_rate_is_refused(fps):
+    with pytest.raises(UserError, match="frames a second"):
+        read_clips(np.full((1, 2, 32, 32, 3), 230, np.uint8), fps)
+
+
+def test_views_of_frames_are_read_as_their_copies_are(clips):
+    frames = frames_of_many(clips[:2], 32)
+    frames.flags.writeable = False
+    for view in (frames[:, :5], frames[:, ::-1], np.asfortranarray(frames[:, :5])):
+        for one, other in zip(read_clips(view), read_clips(view.copy(order="C")), strict=True):
+            assert one.rejected == other.rejected
+            np.testing.assert_array_equal(one.position, other.position)
+
+
 def test_one_frame_is_enough_for_a_state():
     clip = random_clip(4)
     (reading,) = read_clips(frames_of_many([clip], SIZE)[:, :1])

@@ -46,6 +46,14 @@ def ball(**words) -> Thing:
     return Thing(**{"shape": "ball", "colour": "red", "size": "medium", **words})
 
 
+@pytest.mark.parametrize(
+    ("name", "word"), [("colour", "magenta"), ("shape", "bal"), ("size", "huge"), ("material", None)]
+)
+def test_what_is_nothing_of_this_world_is_refused(name, word):
+    with pytest.raises(UserError, match=f"{name} = {word!r} is none of this world"):
+        ball(**{name: word})
+
+
 def grid(shape: Shape) -> np.ndarray:
     """Points inside the shape of radius 1, 500 to a unit."""
     points = np.stack(np.meshgrid(*[np.arange(-1.5, 1.5, 0.004) + 0.002] * 2), axis=-1).reshape(-1, 2)

@@ -182,8 +182,8 @@ def frechet_distance(readings: Sequence[Reading], reference: Sequence[Reading]) 
 
     A state is `state_vector` over the reference's deviations. A rejected clip has no state. It counts as one that is as
     far from the mean as the farthest clip of the reference, in a direction of its own, so it can only add: what is
-    garbage neither hides among the others nor makes their spread look right. Small sets come out too far apart: compare
-    sets of one size.
+    garbage neither hides among the others nor makes their spread look right, and a reference in which some are rejected
+    excuses none. Small sets come out too far apart: compare sets of one size.
 
     Raises:
         UserError: fewer than two clips of the reference could be read.
@@ -194,7 +194,8 @@ def frechet_distance(readings: Sequence[Reading], reference: Sequence[Reading]) 
 def states_of(readings: Sequence[Reading]) -> Float[np.ndarray, "clips numbers"]:
     """`state_vector` of each clip; a rejected one has NaN."""
     nothing = np.full(len(state_vector(Reading())), np.nan)
-    return np.array([nothing if one.rejected is not None else state_vector(one) for one in readings])
+    states = [nothing if one.rejected is not None else state_vector(one) for one in readings]
+    return np.array(states).reshape(len(states), len(nothing))
 
 
 def frechet_of_states(
@@ -213,9 +214,10 @@ def frechet_of_states(
     if len(found) < 2:
         return Frechet(states=float("inf"), rejected=float("inf"))
     farthest = float((known**2).sum(axis=1).max())
-    p, q = (1 - len(read) / len(everything) for read, everything in ((found, states), (known, reference)))
-    flags = (p - q) ** 2 + (np.sqrt(p * (1 - p)) - np.sqrt(q * (1 - q))) ** 2
-    return Frechet(states=_between(found, known), rejected=farthest * float(flags))
+    rejected = 1 - len(found) / len(
+        states
+    )  # of a flag that is 1 for these: its mean squared and its variance, p² + p - p²
+    return Frechet(states=_between(found, known), rejected=farthest * rejected)
 
 
 def _between(one: Float[np.ndarray, "n numbers"], other: Float[np.ndarray, "m numbers"]) -> float:

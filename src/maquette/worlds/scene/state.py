@@ -10,8 +10,21 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from maquette.core.errors import UserError, did_you_mean
 from maquette.worlds.scene.geometry import reach
-from maquette.worlds.scene.vocabulary import RADIUS, Colour, Law, Material, Shape, Size, View
+from maquette.worlds.scene.vocabulary import (
+    COLOURS,
+    MATERIALS,
+    RADIUS,
+    SHAPES,
+    SIZES,
+    Colour,
+    Law,
+    Material,
+    Shape,
+    Size,
+    View,
+)
 
 Point = tuple[float, float]
 
@@ -24,6 +37,12 @@ class Thing:
     colour: Colour
     size: Size = "medium"
     material: Material = "rubber"
+
+    def __post_init__(self) -> None:
+        for name, known in (("shape", SHAPES), ("colour", COLOURS), ("size", SIZES), ("material", MATERIALS)):
+            word = getattr(self, name)
+            if word not in known:
+                raise UserError(f"{name} = {word!r} is none of this world; {did_you_mean(str(word), known)}")
 
     @property
     def radius(self) -> float:

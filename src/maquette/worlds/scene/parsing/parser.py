@@ -1,5 +1,6 @@
 """Frames to state by analysis and synthesis: everything that is read is drawn again, and must look like the frames."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,7 +32,7 @@ def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float
     """What each clip shows, or why it was rejected.
 
     Raises:
-        UserError: the frames are no clips of square pictures from 16 to 128 pixels wide.
+        UserError: the frames are no clips of square pictures from 16 to 128 pixels wide, or fps is no rate.
     """
     frames = np.asarray(frames)
     if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != frames.shape[3] or frames.shape[4] != 3:
@@ -43,6 +44,9 @@ def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float
         raise UserError(f"frames of {frames.shape[2]} pixels cannot be read; give 16 to 128.")
     if not frames.shape[1]:
         raise UserError("Clips of no frames cannot be read; give at least one.")
+    if not (isinstance(fps, int | float) and 0 < fps < math.inf):
+        raise UserError(f"fps = {fps!r}: give frames a second, above 0.")
+    frames = np.require(frames, requirements=("C", "W"))  # views that are turned, cut or read-only are copied
     readings: list[Reading] = []
     for first in range(0, len(frames), AT_ONCE):
         readings += _read(frames[first : first + AT_ONCE], fps)
