@@ -79,18 +79,6 @@ def test_the_vocabulary_is_small_and_holds_every_word_that_is_said():
         assert set(words) <= set(lexicon.WORDS)
 
 
-def test_the_interpreter_shares_no_code_with_the_generator():
-    generator = {"facts", "phrases", "captions", "asking", "asking_of_motion", "questions", "instructions", "dialogue"}
-    generator |= {"happenings", "tracks"}
-    folder = ROOT / "src" / "maquette" / "worlds" / "scene" / "words" / "interpreter"
-    for file in folder.glob("*.py"):
-        lines = [line for line in file.read_text().splitlines() if line.startswith(("from", "import"))]
-        for line in lines:
-            module = line.split()[1]
-            if module.startswith("maquette.worlds.scene.words") and ".interpreter" not in module:
-                assert module.rsplit(".", 1)[1] not in generator, f"{file.name}: {line}"
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
