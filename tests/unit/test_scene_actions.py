@@ -1,6 +1,7 @@
 """The table top: its physics, its robots, and what counts as done."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ from maquette.worlds.scene.physics import overlap
 from maquette.worlds.scene.state import Drawer, Robot, Scene, Thing, Zone
 from maquette.worlds.scene.vocabulary import is_held_out
 from maquette.worlds.scene.words.goals import OpenDrawer, PushTo, Reach, Referent, SortByColour, StackIn, Then
-from maquette.worlds.scene.words.interpreter import achieved, combinations, goal_of
+from maquette.worlds.scene.words.instructions import plan
+from maquette.worlds.scene.words.interpreter import achieved, combinations, goal_of, serves
 
 RED, BLUE, GREEN = (Thing(shape="ball", colour=c, size="small") for c in ("red", "blue", "green"))
 BOX = Thing(shape="box", colour="red", size="small")
@@ -393,3 +395,22 @@ def test_what_counts_as_done_is_also_what_the_words_call_done(task, embodiment):
         recording = record(assignment(task, embodiment, seed), seed)
         assert recording.success
         assert achieved(recording.assignment.goal, recording.clip)
+
+
+def test_what_is_done_in_the_wrong_order_is_not_done():
+    carried_out = 0
+    for seed in range(24):
+        asked = assignment("two-step", "pusher", seed)
+        goal, rng = asked.goal, np.random.default_rng(seed)
+        assert isinstance(goal, Then)
+        turned = Then(first=goal.second, second=goal.first)
+        assert serves(plan(goal, asked.scene, rng), goal, asked.scene)
+        if isinstance(goal.second, Reach):
+            continue
+        assert not serves(plan(turned, asked.scene, rng), goal, asked.scene)
+        recording = record(replace(asked, goal=turned), seed)
+        if recording.success and carried_out < 4:
+            assert achieved(turned, recording.clip)
+            assert not achieved(goal, recording.clip)
+            carried_out += 1
+    assert carried_out == 4

@@ -67,13 +67,17 @@ def is_achieved(world: World, goal: Goal) -> bool:
                 raise UserError("There is no drawer here; ask for something else.")
             return world.opening("end") > lexicon.AJAR.middle
         case Then(first=first, second=second):
-            return is_achieved(world, second) and _was_achieved(world, first)
+            return is_achieved(world, second) and _came_first(world, first, second)
 
 
-def _was_achieved(world: World, goal: Goal) -> bool:
+def _came_first(world: World, first: Goal, second: Goal) -> bool:
+    """Whether the first was reached by the time that the second came to be so; if that was so all along, ever."""
     if world.clip is None:
-        return isinstance(goal, Reach) or is_achieved(world, goal)
-    return any(is_achieved(World(world.clip.scene(k)), goal) for k in range(len(world.clip)))
+        return isinstance(first, Reach) or is_achieved(world, first)
+    frames = [World(world.clip.scene(k)) for k in range(len(world.clip))]
+    done = [is_achieved(frame, second) for frame in frames]
+    until = len(frames) if done[0] else done.index(True) + 1
+    return any(is_achieved(frame, first) for frame in frames[:until])
 
 
 def to_sort(world: World, goal: SortByColour) -> list[int]:
@@ -185,12 +189,16 @@ def serves(world: World, steps: list[Goal], goal: Goal) -> bool:
         opened=bool(world.of("drawer")) and world.opening("end") > lexicon.AJAR.middle,
     )
     wanted = list(_in_order(goal))
+    from_the_start = [_holds(world, now, one) for one in wanted]
     done = 0
     for step in [None, *steps]:
         if step is not None:
             _take(world, now, step)
         while done < len(wanted) and _holds(world, now, wanted[done]):
             done += 1
+        later = zip(wanted[done + 1 :], from_the_start[done + 1 :], strict=True)
+        if any(_holds(world, now, one) for one, held in later if not held and not isinstance(one, Reach)):
+            return False  # a touch that comes too early can come again; what was moved has been moved
     return done == len(wanted) and (isinstance(wanted[-1], Reach) or _holds(world, now, wanted[-1]))
 
 
