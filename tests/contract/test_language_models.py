@@ -101,9 +101,9 @@ def one(model, prompt="ab", **sampling):
 
 
 def text(model):
-    found = model.sample(["ab", "the quick"], Sampling(max_tokens=5), n=2)
+    found = model.sample(["ab", "the quick"], Sampling(max_tokens=5, temperature=0), n=2)  # drawn, one may end at once
     assert [len(some) for some in found] == [2, 2]
-    assert all(each.text or each.finish == "end" for some in found for each in some)
+    assert all(isinstance(each.text, str) and each.text for some in found for each in some)
     assert all(each.finish in ("end", "stop", "length") for some in found for each in some)
 
 
