@@ -1,4 +1,4 @@
-"""The decoding step as one call of C: what `Decoder` computes up to rounding, in about half of its time.
+"""The decoding step as one call of C: what `Decoder` computes up to rounding (`benchmarks/lm_sampling.py` times it).
 
 `Decoder` makes some twenty calls a layer, and PyTorch's product of one query with a cache is a slow one. `step.c` is
 compiled where the work pays for it, for the machine it runs on, by that machine's own C compiler.
