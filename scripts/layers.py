@@ -1,7 +1,6 @@
 """The drawing of the layers for docs/design.md, from the imports as they are."""
 
 import ast
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -40,6 +39,5 @@ def imported(tree: ast.Module, package: str) -> Iterator[str]:
 
 
 def in_short(tree: ast.Module) -> str:
-    """What a folder says of itself, up to its first stop, in lines of a drawing's width."""
-    first = (ast.get_docstring(tree) or "").partition("\n")[0].partition(". ")[0].rstrip(".")
-    return "<br/>".join(textwrap.wrap(first, 40))
+    """What a folder says of itself, up to its first stop."""
+    return (ast.get_docstring(tree) or "").partition("\n")[0].partition(". ")[0].rstrip(".")
