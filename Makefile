@@ -38,7 +38,7 @@ outside:  ## one table of every check against other projects' readers and client
 	@.venv-outside/bin/python -m pytest -W default -m against --record results/outside.json tests/outside \
 	  $$(grep -rl --include="test_*.py" "mark.against(" tests/parity tests/e2e tests/unit)
 
-docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and docs/
+docs:  ## regenerate what is generated: RESULTS.md, tables in README.md and docs/, the API reference in docs/api
 	@bash scripts/setup.sh dev
 	@$(bin)/python scripts/generate_docs.py
 
