@@ -140,6 +140,7 @@ def train(command: "Train") -> int:
             Path(command.dataset),
             out,
             parent=command.parent,
+            vlm=command.vlm,
             sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
             reading=lambda done, total: bar.update(reading, completed=done, total=total),
             progress=lambda done, total: bar.update(training, completed=done, total=total),
@@ -213,8 +214,9 @@ def evaluate(command: Evaluate) -> int:
             setting,
             episodes=command.episodes,
             execute=command.execute if deployed else 1,
+            delay=command.delay,
             seed=command.seed,
-            animations=out,
+            show=evaluation.Animations(out, setting.control_hz),
             progress=lambda done, total: bar.update(task, completed=done),
         )
     write_json(out / "result.json", result.as_json() | {"policy": command.policy, "tasks": setting.tasks})

@@ -48,7 +48,9 @@ class Evaluate:
     episodes: Annotated[int, arg(metavar="N")] = 200
     """From fixed initial states; fewer than 200 judge nothing."""
     execute: Annotated[int, arg(metavar="N")] = 8
-    """Actions of a chunk that are carried out before the next is asked for."""
+    """Actions of a chunk that are carried out before those of the next."""
+    delay: Annotated[int, arg(metavar="N")] = 0
+    """Of those, how many while the next is being thought of, as by a policy that takes its time."""
     seed: int = 0
     """Of the initial states."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None

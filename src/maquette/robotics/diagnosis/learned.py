@@ -49,7 +49,7 @@ def check_policy(deployed: Deployed, dataset: Dataset) -> Check:
     plain = _said(deployed, asked)
     off = _error(plain, asked)
     tried: list[tuple[float, Fault, str]] = []
-    for one in of_actions(deployed.card.shape.numbers):
+    for one in of_actions(deployed.card.action.numbers):
         tried.append((_error(plain, asked, one), one.fault, one.said))
     for words, pictures in _other_pictures(asked, deployed.card.cameras):
         tried.append((_error(_said(deployed, pictures), asked), "camera", words))
