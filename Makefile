@@ -32,7 +32,7 @@ bench:  ## the benchmarks: nothing else should run beside them
 	@for file in benchmarks/*.py; do $(bin)/python $$file || exit 1; done
 
 outside:  ## checks that need other projects' heavy packages or outside data, in .venv-outside
-	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers
+	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers,sim
 	@bash scripts/lerobot.sh
 	@bash scripts/openpi.sh
 	@.venv-outside/bin/python -m pytest -W default -rs tests/outside

@@ -14,18 +14,19 @@ from maquette.language import vlm_recipes
 from maquette.language.prompts import padded
 from maquette.language.scene_sight import (
     CAPTION,
+    EVERY,
     LONGEST,
-    TOLD,
     Sights,
     answer_loss,
-    count_weights,
+    asked_about,
+    captions,
+    count_written,
     draw_table,
     examination,
     examine,
     replies,
     sight_tokenizer,
     tally,
-    texts,
 )
 from maquette.language.tokenizers import end_id
 from maquette.language.vlm import VisionLanguage
@@ -55,7 +56,7 @@ def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
         rng = numpy_generator(1, "test", i)
         scene = draw_table(rng, held_out=False)
         assert not kept_out(scene)
-        for one in texts(scene, rng, 6):
+        for one in captions(scene, rng, 2) + asked_about(scene, rng, 5):
             kinds.add(one.kind)
             said = one.answer if one.kind == CAPTION else one.prompt
             assert not any(is_held_out(*pair) for pair in interpreter.combinations(said))
@@ -104,8 +105,8 @@ def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
         assert learned[:length].all(), "nothing behind an answer's end counts"
         if length <= LONGEST:
             assert a["targets"][row, length - 1] == end
-        assert all(weight in (1.0, pytest.approx(TOLD)) for weight in a["weights"][row, :length].tolist())
-    assert float(count_weights(a)) == pytest.approx(float(a["weights"].sum()))
+    assert a["tokens"].shape[1] < LONGEST < source.batch(EVERY - 1)["tokens"].shape[1] + 9, "captions are long"
+    assert float(count_written(a)) == pytest.approx(float(a["weights"].sum()))
     mixed = sights(tokenizer, shuffled=True).batch(3)
     assert torch.equal(mixed["images"][4:], a["images"][:-4])
     assert all(torch.equal(a[name], mixed[name]) for name in a if name != "images")

@@ -35,15 +35,17 @@ from maquette.worlds.text.documents import Document
 
 CAPTION = "caption"
 """What is said to have a picture described."""
-CAPTIONS = 0.2
-"""Share of the texts about a picture that are captions."""
+EVERY = 5
+"""The step in so many whose texts are all captions, which are longer than answers."""
+TRIES = 4
+"""Times that questions are drawn about a table, before captions stand in for them."""
 DISTRACTORS = 3
 """Things, at most, beside those that the table's task needs."""
-TOLD, LONGEST = 0.1, 40
-"""What a token of a caption counts in the loss, as there are many; and after how many one is cut."""
+LONGEST = 40
+"""Tokens after which a caption is cut."""
 ANSWER = 12
 """The most tokens of an answer that is judged."""
-SAMPLE = 400
+SAMPLE = 200
 """Pictures whose texts the vocabulary is learned from."""
 AT_ONCE = 128
 """Questions that are answered together."""
@@ -77,17 +79,25 @@ def draw_table(rng: np.random.Generator, *, held_out: bool) -> Scene:
             return scene
 
 
-def texts(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
-    """So many texts about a table; in training none speaks of a combination that is kept from it."""
+def captions(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
+    """So many of a table; in training none speaks of a combination that is kept from it."""
     found: list[Text] = []
     while len(found) < count:
-        said = [Text(one.text, one.answer, one.kind) for one in questions(scene, rng, count)]
-        for one in said or [Text(CAPTION, "", CAPTION)]:
-            if one.kind == CAPTION or rng.random() < CAPTIONS:
-                one = Text(CAPTION, describe(scene, rng), CAPTION)
-            if held_out or _is_usual(one.answer if one.kind == CAPTION else one.prompt):
-                found.append(one)
-    return found[:count]
+        said = describe(scene, rng)
+        if held_out or _is_usual(said):
+            found.append(Text(CAPTION, said, CAPTION))
+    return found
+
+
+def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
+    """So many questions, likewise; a caption for each that cannot be asked."""
+    found: list[Text] = []
+    for _ in range(TRIES):
+        said = (Text(one.text, one.answer, one.kind) for one in questions(scene, rng, count))
+        found += [one for one in said if held_out or _is_usual(one.prompt)]
+        if len(found) >= count:
+            return found[:count]
+    return found + captions(scene, rng, count - len(found), held_out=held_out)
 
 
 @functools.lru_cache(maxsize=2**14)
@@ -101,7 +111,8 @@ def sight_tokenizer(vocabulary: int) -> Tokenizer:
     documents = []
     for i in range(SAMPLE):
         rng = numpy_generator(0, "vocabulary of sight", i)
-        said = texts(draw_table(rng, held_out=False), rng, 4)
+        scene = draw_table(rng, held_out=False)
+        said = captions(scene, rng, 1) + asked_about(scene, rng, 3)
         documents += [Document(path=f"{i}", text=f"{one.prompt} {one.answer}") for one in said]
     return train_bpe(documents, vocabulary)
 
@@ -126,15 +137,16 @@ class Sights:
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).
 
-        An answer begins with the token that ends texts; weights are 0 behind its end.
+        An answer begins with the token that ends texts; weights are 1 up to its end, and 0 behind.
         """
+        draw = captions if step % EVERY == EVERY - 1 else asked_about
         scenes: list[Scene] = []
         said: list[Text] = []
         for i in range(self.pictures):
             stream = "held out" if held_out else "sight"
             rng = numpy_generator(self.seed, stream, step * self.pictures + i)
             scenes.append(draw_table(rng, held_out=held_out))
-            said += texts(scenes[-1], rng, self.asked, held_out=held_out)
+            said += draw(scenes[-1], rng, self.asked, held_out=held_out)
         images = pictures_of(scenes, self.pixels)
         images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(self.asked, dim=0)
         prompt, written = padded(self.tokenizer, [one.prompt for one in said])
@@ -146,12 +158,11 @@ class Sights:
         ids, there = ids[:, :LONGEST], there[:, :LONGEST]
         ids = torch.where(there, ids, end)
         edge = torch.full_like(ids[:, :1], end)
-        counts = torch.tensor([[TOLD if one.kind == CAPTION else 1.0] for one in said])
         learned = torch.cat((torch.ones_like(there[:, :1]), there), dim=1)  # an answer's end is learned too
         return {
             "tokens": torch.cat((edge, ids), dim=1),
             "targets": torch.cat((ids, edge), dim=1),
-            "weights": learned * counts,
+            "weights": learned.float(),
         }
 
 
@@ -161,14 +172,14 @@ def pictures_of(scenes: Sequence[Scene], pixels: int) -> UInt8[Tensor, "scenes 1
 
 
 def answer_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """Cross-entropy in nats, summed over the answers' tokens by what each counts."""
+    """Cross-entropy in nats, summed over the answers' tokens as far as they are written."""
     logits = model(batch["images"], batch["prompt"], batch["tokens"], batch["written"])
     nats = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none")
     return (nats * batch["weights"].flatten()).sum()
 
 
-def count_weights(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """What the tokens of `answer_loss` count together."""
+def count_written(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Of how many tokens `answer_loss` is the sum."""
     return batch["weights"].sum()
 
 

@@ -41,7 +41,7 @@ class VlmRecipe:
     vocabulary: int = 512
     pictures: int = 8
     """In a batch."""
-    asked: int = 8
+    asked: int = 4
     """Texts about each of them."""
     shuffled: bool = False
     """A control: texts of other pictures."""
@@ -50,7 +50,7 @@ class VlmRecipe:
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
             steps=4000,
-            optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.01),
+            optimizer=OptimizerConfig(lr=3e-3, weight_decay=0.01),
             schedule=Schedule(warmup=100, cooldown=0.3),
             save_every=500,
             evaluate_every=500,
@@ -110,7 +110,7 @@ def carry_out(
     trained = train(
         VisionLanguage(config).initialise(torch_generator(seed, "initialise")),
         scene_sight.answer_loss,
-        scene_sight.count_weights,
+        scene_sight.count_written,
         sights.batch,
         recipe.train,
         directory=out / "training",
@@ -142,7 +142,7 @@ def _held_out_loss(sights: scene_sight.Sights) -> Callable[[nn.Module], dict[str
         device = next(model.parameters()).device
         moved = [{name: value.to(device) for name, value in batch.items()} for batch in held]
         nats = sum(float(scene_sight.answer_loss(model, batch)) for batch in moved)
-        return {"validation_loss": nats / sum(float(scene_sight.count_weights(batch)) for batch in held)}
+        return {"validation_loss": nats / sum(float(scene_sight.count_written(batch)) for batch in held)}
 
     return evaluate
 

@@ -114,9 +114,12 @@ class Deployed:
                 f"The state has the shape {tuple(numbers.shape)}; give {card.state.numbers} numbers a robot."
             )
         prompt, written = padded(self.tokenizer, instructions, card.prompt)
-        pictures = torch.stack([fitted(images[name], card.shape.pixels) for name in card.cameras], dim=1)
-        seen = pictures, card.state.apply(numbers), prompt, written
-        return Observation(*(part.to(self.device) for part in seen))
+        pixels = card.shape.pixels
+        blind = torch.zeros(len(numbers), 0, 3, pixels, pixels, dtype=torch.uint8)
+        seen = [fitted(images[name], pixels) for name in card.cameras]
+        pictures = torch.stack(seen, dim=1) if seen else blind
+        parts = pictures, card.state.apply(numbers), prompt, written
+        return Observation(*(part.to(self.device) for part in parts))
 
 
 def for_robot(deployed: Deployed, robot: Robot, kind: str) -> Deployed:

@@ -88,6 +88,8 @@ class Result:
     """What came of it."""
 
     successes: int
+    clean: int
+    """Successes in which nothing else was moved: who goes to one thing after the other succeeds too."""
     episodes: int
     failures: dict[str, int]
     """By kind."""
@@ -288,6 +290,7 @@ def _told(episodes: list[Episode], execute: int, delay: int, seed: int) -> Resul
         tasks[episode.assignment.task] = good + episode.success, all_of + 1
     return Result(
         successes=len(won),
+        clean=sum(episode.progress.is_clean for episode in won),
         episodes=len(episodes),
         failures=dict(Counter(episode.failure for episode in episodes if not episode.success).most_common()),
         by_task=tasks,

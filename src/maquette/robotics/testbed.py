@@ -77,7 +77,7 @@ class Sight:
     pixels: int = 32
     seeing_steps: int = 4000
     pictures: int = 8
-    asked: int = 8
+    asked: int = 4
     shuffled: bool = False
     """Whether every picture has the words of another."""
 

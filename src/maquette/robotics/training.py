@@ -223,8 +223,8 @@ def new_policy(recipe: PolicyRecipe, dataset: Dataset, vlm: Path | None = None) 
         UserError: the dataset lacks what the recipe asks for, or `vlm` is none or not for this policy.
     """
     cameras, head = recipe.cameras or dataset.info.cameras, recipe.head or USUAL_HEAD[recipe.trunk]
-    if not cameras:
-        raise UserError(f"{dataset.directory} has no camera; a policy needs at least one.")
+    if not cameras and recipe.trunk == "pi0":
+        raise UserError(f"{dataset.directory} has no camera, and pi0 needs at least one; take act or diffusion-policy.")
     if unknown := [name for name in cameras if name not in dataset.info.cameras]:
         raise UserError(
             f"cameras: {unknown[0]!r} is none of the dataset's; {did_you_mean(unknown[0], dataset.info.cameras)}"
