@@ -231,6 +231,15 @@ def test_an_episode_is_learned_by_heart(sound):
     assert check(diagnosis, "by heart").numbers["error"] < 0.5
 
 
+def test_an_episode_of_one_action_is_no_fault(sound, tmp_path):
+    def straight(frames, number):
+        return frames | {ACTION: np.full_like(frames[ACTION], 0.5)} if number == 0 else frames
+
+    diagnosis = found_in(rewritten(sound, tmp_path / "data", straight, known=False), steps=150)
+    assert check(diagnosis, "by heart").fault is None
+    assert check(diagnosis, "by heart").numbers["error"] < 0.5
+
+
 def test_suppositions_undo_each_other():
     a = np.random.default_rng(0).normal(size=(9, 2))
     delta, sums = of_actions(2)[:2]

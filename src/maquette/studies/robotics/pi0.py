@@ -256,7 +256,7 @@ CHECKS = (
 )
 LITTLE = {"collected": 3, "newcomers": 2, "demonstrations": 3, "seeing_steps": 2, "pictures": 2, "asked": 2}
 SMOKE = {**LITTLE, "pixels": 16, "steps": 4, "rows": 2, "evaluations": 2, "execute": 40, "episodes": 2}
-BRIEF = {"collected": 150, "newcomers": 2, "demonstrations": 150, "seeing_steps": 300, "steps": 600, "episodes": 50}
+BRIEF = {"collected": 150, "newcomers": 2, "demonstrations": 150, "seeing_steps": 300, "steps": 900, "episodes": 50}
 
 STUDY = Study(
     name="pi0",
