@@ -32,7 +32,7 @@ bench:  ## the benchmarks: nothing else should run beside them
 	@for file in benchmarks/*.py; do $(bin)/python $$file || exit 1; done
 
 outside:  ## one table of every check against other projects' readers and clients, in .venv-outside
-	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers
+	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers,sim
 	@bash scripts/lerobot.sh
 	@bash scripts/openpi.sh
 	@.venv-outside/bin/python -m pytest -W default -m against --record results/outside.json tests/outside \

@@ -78,7 +78,11 @@ def test_a_broken_dataset_is_told(maquette, tmp_path):
         ("inspect . --sheet a.png", "--sheet draws datasets"),
         ("evaluate nowhere", "has no policy.json"),
         ("evaluate expert", "--task is missing"),
-        ("evaluate expert --task reach --env pusht", "env = 'pusht'"),
+        ("evaluate expert --task reach --env pushed", "env = 'pushed' is no world"),
+        ("evaluate expert --task reach --delay 3", "delay = 3"),
+        ("collect data --env metaworlds", "did you mean 'metaworld'"),
+        ("train tiny-vlm --text .", "leave --text and --dataset out"),
+        ("train tiny-llama --vlm .", "--vlm is for policies"),
     ],
 )
 def test_bad_input_is_one_sentence(maquette, tmp_path, line, sentence):

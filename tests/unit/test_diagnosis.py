@@ -201,16 +201,42 @@ def test_a_policy_with_other_statistics_and_another_meaning_is_found(sound, lear
     assert diagnosis.faults[0] == "statistics"
     assert "normalises action with other statistics" in check(diagnosis, "normalisation").said
     assert check(diagnosis, "by heart").fault == "learning", "nothing that is normalised so can be learned"
+    three = replace(far, state=Normaliser(kind="mean-std", centre=(0.0,) * 3, scale=(1.0,) * 3))
     with pytest.raises(UserError, match="numbers of its state"):
-        found_in(
-            learned / "data",
-            Deployed(deployed.policy, deployed.tokenizer, replace(far, shape=replace(far.shape, state=3))),
+        found_in(learned / "data", Deployed(deployed.policy, deployed.tokenizer, three))
+
+
+def test_actions_of_another_meaning_are_found(sound, learned, tmp_path):
+    data, deployed = rewritten(sound, tmp_path / "data", second=True), load(learned / "policy")
+    theirs = read_json(sound / SOURCE)["action_meaning"]
+
+    def found_with(meaning):
+        return found_in(
+            data, Deployed(deployed.policy, deployed.tokenizer, replace(deployed.card, action_meaning=meaning))
         )
+
+    same = found_with(theirs)
+    assert same.faults == ()
+    assert check(same, "meaning").said == f"actions are {theirs}"
+    other = found_with("positions in widths of the table")
+    assert other.faults == ("action frame",)
+    assert check(other, "meaning").fault == "action frame"
+    assert "the policy's are positions in widths of the table" in check(other, "meaning").said
+    assert "meaning" not in [one.name for one in found_with("").checks], "who says nothing contradicts nothing"
 
 
 def test_an_episode_is_learned_by_heart(sound):
     diagnosis = found_in(sound, steps=150)
     assert diagnosis.faults == ()
+    assert check(diagnosis, "by heart").numbers["error"] < 0.5
+
+
+def test_an_episode_of_one_action_is_no_fault(sound, tmp_path):
+    def straight(frames, number):
+        return frames | {ACTION: np.full_like(frames[ACTION], 0.5)} if number == 0 else frames
+
+    diagnosis = found_in(rewritten(sound, tmp_path / "data", straight, known=False), steps=150)
+    assert check(diagnosis, "by heart").fault is None
     assert check(diagnosis, "by heart").numbers["error"] < 0.5
 
 

@@ -12,7 +12,7 @@ from maquette.robotics.policies.act import LATENT, Act, ActConfig, plane, sinuso
 from maquette.robotics.policies.contract import Observation, Policy, chunk_loss, count_actions, observation_in
 from maquette.robotics.policies.diffusion_policy import DiffusionPolicy, DiffusionPolicyConfig
 from maquette.robotics.policies.eyes import keypoints
-from maquette.robotics.policies.heads import BINS, HEADS, from_bins, head_of, to_bins
+from maquette.robotics.policies.heads import BINS, HEADS, TimelessHead, from_bins, head_of, to_bins
 from maquette.robotics.policies.pi0 import Pi0, sines
 from maquette.robotics.policies.sizes import pi0_config
 
@@ -237,3 +237,25 @@ def test_acts_latent_is_paid_for_and_zero_in_use():
 def test_impossible_numbers_are_one_sentence(make, words):
     with pytest.raises(UserError, match=words):
         make()
+
+
+def test_a_timeless_flow_is_a_flow_that_is_never_told_the_time():
+    policy = a_policy("pi0", "flow")
+    batch, flow_head = a_batch(policy), policy.head
+    noisy, time = flow_head.question(batch)
+    policy.head = TimelessHead(flow_head)
+    asked, told = policy.head.question(batch)
+    assert torch.equal(asked, noisy), "the chunk is as noisy as it was"
+    assert (told == 1).all()
+    assert not (time == 1).any()
+    times = []
+
+    def predict(x, t):
+        times.append(t)
+        return torch.zeros(*x.shape[:2], policy.trunk.width)
+
+    noise = torch.zeros(ROWS, CHUNK, NUMBERS)
+    found = policy.head.sample(predict, noise)
+    assert len(times) == flow_head.steps
+    assert all((t == 1).all() for t in times)
+    torch.testing.assert_close(found, -flow_head.out.bias.expand_as(found))

@@ -11,16 +11,18 @@ from safetensors.torch import load_file, save_file
 
 from maquette.core.errors import UserError
 from maquette.core.files import sha256
+from maquette.language import vlm_recipes
+from maquette.language.prompts import padded
 from maquette.language.tokenizers import byte_tokenizer
 from maquette.robotics import deployment
 from maquette.robotics.datasets.layout import ACTION, STATE, Feature
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.datasets.writer import DatasetWriter
-from maquette.robotics.deployment import Robot, refuse_mismatch
-from maquette.robotics.moments import Moments, encoded, fitted, is_held_out
+from maquette.robotics.deployment import Robot, for_robot, refuse_mismatch
+from maquette.robotics.moments import Moments, fitted, is_held_out
 from maquette.robotics.normalisation import normaliser, normaliser_from_json
 from maquette.robotics.policies.making import Shape
-from maquette.robotics.training import RECIPES, carry_out, robot_of
+from maquette.robotics.training import RECIPES, carry_out, new_policy, robot_of
 from maquette.train import checkpoint
 
 torch.set_num_threads(1)
@@ -116,7 +118,7 @@ def test_pictures_keep_their_shape():
 
 
 def test_instructions_are_padded_and_say_so():
-    tokens, written = encoded(byte_tokenizer(), ["ab", "abcd"], length=6)
+    tokens, written = padded(byte_tokenizer(), ["ab", "abcd"], length=6)
     assert tokens.shape == (2, 6)
     assert written.sum(1).tolist() == [2, 4]
 
@@ -136,6 +138,24 @@ def test_normalising_is_undone_and_a_constant_does_not_explode(kind):
         share = float((made[:, :2].abs() <= 1 + 1e-5).float().mean())
         assert share == (1.0 if kind == "min-max" else pytest.approx(0.98, abs=0.003))
     assert normaliser_from_json(json.loads(json.dumps(found.as_json())), "here") == found
+
+
+def test_a_robot_with_fewer_numbers_is_padded_and_cut_back():
+    values = np.random.default_rng(0).normal(5, 3, (100, 2))
+    found = normaliser("mean-std", values, 4)
+    x = torch.tensor(values, dtype=torch.float32)
+    made = found.apply(x)
+    assert made.shape == (100, 4)
+    assert (made[:, 2:] == 0).all()
+    torch.testing.assert_close(made[:, :2], normaliser("mean-std", values).apply(x))
+    torch.testing.assert_close(found.undo(made + torch.tensor([0, 0, 9, 9])), x)
+    more = found.extended(3)
+    y = torch.cat((x, torch.full((100, 1), 0.5)), dim=1)
+    torch.testing.assert_close(more.apply(y)[:, :3], torch.cat((made[:, :2], y[:, 2:]), dim=1))
+    torch.testing.assert_close(more.undo(more.apply(y)), y)
+    assert normaliser_from_json(json.loads(json.dumps(more.as_json())), "here") == more
+    old = {name: value for name, value in more.as_json().items() if name != "width"}
+    assert normaliser_from_json(old, "here").width == 0
 
 
 # ---- training and folders
@@ -286,3 +306,47 @@ def test_faulty_data_is_refused_before_anything_is_written(tmp_path):
 def test_an_unknown_shape_is_refused():
     with pytest.raises(UserError, match="did you mean 'pi0'"):
         Shape(trunk="pi00", head="flow", cameras=1, state=1, numbers=1, chunk=1, vocabulary=1)
+
+
+def test_a_padded_policy_meets_a_robot_with_more_numbers(home, tmp_path):
+    carry_out(a_recipe("pi0", padded=6), home / "data", tmp_path / "policy")
+    deployed = deployment.load(tmp_path / "policy")
+    assert (deployed.card.shape.state, deployed.card.shape.numbers) == (6, 6)
+    images = {name: np.zeros((2, 20, 30, 3), np.uint8) for name in CAMERAS}
+    assert deployed.act(images, np.zeros((2, 4), np.float32), ["do", "it"]).shape == (2, 8, 3)
+    refuse_mismatch(deployed.card, robot_of(Dataset(home / "data")), "its own robot")
+    other = Robot(cameras=CAMERAS, state=5, action=5, action_names=("a", "b", "c", "d", "e"))
+    moved = for_robot(deployed, other, "stranger")
+    refuse_mismatch(moved.card, other, "the stranger")
+    state = np.ones((2, 5), np.float32)
+    chunk = moved.act(images, state, ["do", "it"])
+    assert chunk.shape == (2, 8, 5)
+    theirs, ours = (one.observe(images, state[:, :n], ["do", "it"]) for one, n in ((moved, 5), (deployed, 4)))
+    np.testing.assert_allclose(theirs.state[:, :4], ours.state[:, :4])
+    assert (theirs.state[:, 4] == 1).all(), "what it does not know stays as it is"
+    for numbers in (2, 7):
+        with pytest.raises(UserError, match=f"has {numbers} numbers of its state, and the policy has room for 4 to 6"):
+            for_robot(deployed, replace(other, state=numbers), "stranger")
+
+
+def test_a_policy_begins_with_a_vision_language_model(home, tmp_path):
+    recipe = vlm_recipes.RECIPES["tiny-vlm"]
+    train = replace(recipe.train, steps=1, device="cpu", precision="fp32", save_every=0, evaluate_every=0)
+    vlm_recipes.carry_out(
+        replace(recipe, pixels=16, pictures=2, asked=2, examined=(2, 2), train=train), tmp_path / "vlm"
+    )
+    seen, dataset = vlm_recipes.load(tmp_path / "vlm"), Dataset(home / "data")
+    deployed = new_policy(a_recipe("pi0"), dataset, tmp_path / "vlm")
+    ours, theirs = deployed.policy.trunk.vlm.state_dict(), seen.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert all(".streams.1." in name for name in ours.keys() - theirs.keys())
+    assert deployed.card.parent == seen.weights == sha256(tmp_path / "vlm/model.safetensors")
+    assert deployed.tokenizer.to_str() == seen.tokenizer.to_str()
+    carry_out(a_recipe("pi0", steps=2), home / "data", tmp_path / "policy", vlm=tmp_path / "vlm")
+    trained = deployment.load(tmp_path / "policy")
+    assert trained.card.parent == seen.weights
+    assert any(not torch.equal(trained.policy.trunk.vlm.state_dict()[name], theirs[name]) for name in theirs)
+    with pytest.raises(UserError, match="is what pi0 begins with"):
+        new_policy(a_recipe("act"), dataset, tmp_path / "vlm")
+    with pytest.raises(UserError, match="begins with one thing"):
+        carry_out(a_recipe("pi0"), home / "data", tmp_path / "both", vlm=tmp_path / "vlm", parent=home / "policy")

@@ -226,6 +226,19 @@ def test_from_one_state_either_way_is_taken_and_their_mean_fails():
     assert np.linalg.norm(episode.table.position[0] - zone) > np.linalg.norm(before - zone)
 
 
+def test_who_always_takes_the_same_side_shows_one_way():
+    ways = [record(FORK, seed, either=False) for seed in range(8)]
+    assert all(way.success for way in ways)
+    assert len({way.actions.tobytes() for way in ways}) == 1
+    sides = Counter()
+    for seed in range(20):
+        table = assignment("push-to", "pusher", seed, Layout(head_on=1.0, distractors=0))
+        (one, other), free = (record(table, n, either=False) for n in (0, 1)), [record(table, n) for n in range(6)]
+        assert one.actions.tobytes() == other.actions.tobytes()
+        sides[len({way.actions.tobytes() for way in free}) > 1] += 1
+    assert sides[True] > 5, "where both are good, others differ"
+
+
 @pytest.mark.parametrize(("embodiment", "table"), [("pusher", 2), ("gripper", 1)])
 def test_of_two_things_equally_near_either_comes_first(embodiment, table):
     asked = assignment("stack-in-zone", embodiment, table, Layout(distractors=0))

@@ -277,7 +277,7 @@ def _tour(command: Tour) -> int:
 
 
 def _train(command: Train) -> int:
-    policy = [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]
+    policy = [name for name in ("head", "size", "chunk", "parent", "vlm") if getattr(command, name) is not None]
     if policy and command.recipe not in robots.POLICIES:
         raise UserError(f"--{policy[0]} is for policies, and {command.recipe} is none; leave it out.")
     if command.recipe in videos.RECIPES:
@@ -288,6 +288,8 @@ def _train(command: Train) -> int:
         raise UserError(f"--overfit goes with {' or '.join(videos.RECIPES)}; leave it out for {command.recipe}.")
     if command.recipe in robots.POLICIES:
         return robots.train(command)
+    if command.recipe in models.SIGHTED:
+        return models.train_to_see(command)
     allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare
@@ -305,9 +307,8 @@ def _train(command: Train) -> int:
     device = pick_device(command.device)  # refused before minutes go into reading the text
     steps = recipe.train.steps if command.steps is None else command.steps
     train = replace(recipe.train, steps=steps, seed=command.seed, device=command.device)
-    source = (
-        Folder(path=command.text) if command.text else HubDataset(name=command.dataset) if command.dataset else None
-    )
+    hub = HubDataset(name=command.dataset) if command.dataset else None
+    source = Folder(path=command.text) if command.text else hub
     world = join_world(command.strategy)
     out = command.out or RECORDS[0] / "train" / command.recipe
     console = Console(stderr=True, quiet=not world.leads)

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,15 @@ from rich.table import Table
 from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, pick_precision, prepare_process
-from maquette.core.errors import UserError
+from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from maquette.cli.arguments.models import Inspect, Serve, Train
+    from maquette.robotics.deployment import Deployed
+    from maquette.robotics.evaluation import Result
 
 POLICIES = ("pi0", "diffusion-policy", "act")
+WORLDS = ("scene", "pusht", "metaworld")
 OF_POLICIES = ("chunking", "taken", "delay")
 """Options of serve that language models have no use for."""
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -28,14 +32,31 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 def collect(command: Collect) -> int:
     """Write a dataset of demonstrations."""
     prepare_process()
-    from maquette.robotics import collecting
     from maquette.robotics.datasets.export import export
     from maquette.robotics.datasets.reader import Dataset
+
+    if command.env not in WORLDS:
+        raise UserError(f"env = {command.env!r} is no world with experts; {did_you_mean(command.env, WORLDS)}")
+    with _bar() as bar:
+        task = bar.add_task("demonstrations", total=command.episodes)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done)
+
+        failed = (_of_the_scene if command.env == "scene" else _of_a_simulator)(command, progress)
+    if command.v21:
+        export(Dataset(command.directory), command.v21)
+    print(f"dataset: {command.directory}, {command.episodes} demonstrations; {failed} that failed were left out")
+    return 0
+
+
+def _of_the_scene(command: Collect, progress: Callable[[int, int], None]) -> int:
+    from maquette.robotics import collecting
     from maquette.worlds.scene.actions.embodiments import checked_embodiment
     from maquette.worlds.scene.actions.tasks import checked_task
 
     collection = collecting.Collection(
-        tasks=tuple(checked_task(task) for task in command.task),
+        tasks=tuple(checked_task(task) for task in command.task or ("push-to",)),
         embodiment=checked_embodiment(command.embodiment),
         episodes=command.episodes,
         size=command.pixels,
@@ -44,15 +65,18 @@ def collect(command: Collect) -> int:
         pictures="video" if command.video else "image",
         seed=command.seed,
     )
-    with _bar() as bar:
-        task = bar.add_task("demonstrations", total=command.episodes)
-        failed = collecting.collect(
-            collection, command.directory, progress=lambda done, total: bar.update(task, completed=done)
-        )
-    if command.v21:
-        export(Dataset(command.directory), command.v21)
-    print(f"dataset: {command.directory}, {command.episodes} demonstrations; {failed} that failed were left out")
-    return 0
+    return collecting.collect(collection, command.directory, progress=progress)
+
+
+def _of_a_simulator(command: Collect, progress: Callable[[int, int], None]) -> int:
+    from maquette.robotics import simulators
+
+    if len(command.task) > 1:
+        raise UserError(f"--task was given {len(command.task)} times; {command.env} does one task at a time.")
+    if command.episodes < 1:
+        raise UserError(f"episodes = {command.episodes}: give 1 or more.")
+    sim = simulators.simulator(command.env, command.task[0] if command.task else "")
+    return simulators.collect(sim, command.directory, command.episodes, command.seed, progress)
 
 
 def is_dataset(directory: Path) -> bool:
@@ -141,6 +165,7 @@ def train(command: "Train") -> int:
             Path(command.dataset),
             out,
             parent=command.parent,
+            vlm=command.vlm,
             sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
             reading=lambda done, total: bar.update(reading, completed=done, total=total),
             progress=lambda done, total: bar.update(training, completed=done, total=total),
@@ -186,39 +211,25 @@ def serve(command: "Serve") -> int:
 
 def evaluate(command: Evaluate) -> int:
     """Let a policy act, and tell how often it succeeded."""
-    if command.env != "scene":
-        raise UserError(f"env = {command.env!r} is no world to act in; give scene.")
     prepare_process()
     from maquette.core.files import write_json
     from maquette.robotics import deployment, evaluation
-    from maquette.worlds.scene.actions.embodiments import checked_embodiment
-    from maquette.worlds.scene.actions.environment import Setting
-    from maquette.worlds.scene.actions.tasks import checked_task
 
-    tasks = tuple(checked_task(task) for task in command.task)
     deployed = None if command.policy == "expert" else deployment.load(Path(command.policy))
-    if deployed is None:
-        if not tasks:
-            raise UserError("--task is missing; the expert has none of its own.")
-        setting = Setting(tasks=tasks, embodiment=checked_embodiment(command.embodiment or "pusher"))
-    else:
-        setting = evaluation.setting_of(deployed.card.source)
-        robot = checked_embodiment(command.embodiment or setting.embodiment)
-        setting = replace(setting, tasks=tasks or setting.tasks, embodiment=robot)
-        deployment.refuse_mismatch(deployed.card, evaluation.robot_in(setting), f"the {robot} of the scene")
+    own = deployed.card.source.get("world") if deployed else None
+    world = command.env or own or "scene"
+    if world not in WORLDS:
+        raise UserError(f"env = {world!r} is no world to act in; {did_you_mean(world, WORLDS)}")
     out = command.out or (Path("runs/evaluate/expert") if deployed is None else Path(command.policy) / "evaluation")
     with _bar() as bar:
         task = bar.add_task("episodes", total=command.episodes)
-        result = evaluation.evaluate(
-            evaluation.PolicyActor(deployed) if deployed else evaluation.ExpertActor(),
-            setting,
-            episodes=command.episodes,
-            execute=command.execute if deployed else 1,
-            seed=command.seed,
-            animations=out,
-            progress=lambda done, total: bar.update(task, completed=done),
-        )
-    write_json(out / "result.json", result.as_json() | {"policy": command.policy, "tasks": setting.tasks})
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done)
+
+        there = _in_the_scene if world == "scene" else _in_a_simulator
+        result, tasks = there(command, deployed, world, out, progress)
+    write_json(out / "result.json", result.as_json() | {"policy": command.policy, "env": world, "tasks": tasks})
     if command.json:
         print(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
         return 0
@@ -229,8 +240,67 @@ def evaluate(command: Evaluate) -> int:
     )
     for kind, count in result.failures.items():
         print(f"failed by {kind}: {count}")
-    print(f"animations: {out}")
+    if world == "scene":
+        print(f"succeeded and moved nothing else: {result.clean}")
+    print(f"{'animations' if world == 'scene' else 'result'}: {out}")
     return 0
+
+
+def _in_the_scene(
+    command: Evaluate, deployed: "Deployed | None", world: str, out: Path, progress: Callable[[int, int], None]
+) -> "tuple[Result, Sequence[str]]":
+    from maquette.robotics import deployment, evaluation
+    from maquette.worlds.scene.actions.embodiments import checked_embodiment
+    from maquette.worlds.scene.actions.environment import Setting
+    from maquette.worlds.scene.actions.tasks import checked_task
+
+    tasks = tuple(checked_task(task) for task in command.task)
+    if deployed is None:
+        if not tasks:
+            raise UserError("--task is missing; the expert has none of its own.")
+        setting = Setting(tasks=tasks, embodiment=checked_embodiment(command.embodiment or "pusher"))
+    else:
+        setting = evaluation.setting_of(deployed.card.source)
+        robot = checked_embodiment(command.embodiment or setting.embodiment)
+        setting = replace(setting, tasks=tasks or setting.tasks, embodiment=robot)
+        deployment.refuse_mismatch(deployed.card, evaluation.robot_in(setting), f"the {robot} of the scene")
+    result = evaluation.evaluate(
+        evaluation.PolicyActor(deployed) if deployed else evaluation.ExpertActor(),
+        setting,
+        episodes=command.episodes,
+        execute=command.execute if deployed else 1,
+        delay=command.delay,
+        seed=command.seed,
+        show=evaluation.Animations(out, setting.control_hz),
+        progress=progress,
+    )
+    return result, setting.tasks
+
+
+def _in_a_simulator(
+    command: Evaluate, deployed: "Deployed | None", world: str, out: Path, progress: Callable[[int, int], None]
+) -> "tuple[Result, Sequence[str]]":
+    from maquette.robotics import deployment, simulators
+
+    if command.embodiment is not None:
+        raise UserError(f"--embodiment is for the scene; {world} has one robot. Leave it out.")
+    if len(command.task) > 1:
+        raise UserError(f"--task was given {len(command.task)} times; {world} does one task at a time.")
+    source = deployed.card.source if deployed else {}
+    own = str(source.get("task", "")) if source.get("world") == world != "pusht" else ""
+    sim = simulators.simulator(world, command.task[0] if command.task else own)
+    if deployed:
+        deployment.refuse_mismatch(deployed.card, sim.robot, f"{world}'s {sim.task}")
+    result = simulators.evaluate(
+        sim,
+        deployed,
+        episodes=command.episodes,
+        execute=command.execute,
+        delay=command.delay,
+        seed=command.seed,
+        progress=progress,
+    )
+    return result, (sim.task,)
 
 
 def doctor(command: Doctor) -> int:

@@ -45,6 +45,19 @@ class VisionLanguageConfig:
         if self.head_dim % 2:
             raise UserError(f"head_dim = {self.head_dim} in a VLM config: RoPE turns pairs, so it must be even.")
 
+    def flops(self, cameras: int, text: int) -> float:
+        """Of one row's pass, pictures and so many tokens of text; two a multiply-add."""
+        v, pictures = self.vision, cameras * self.vision.tokens
+        layer = 4 * v.width**2 + 2 * v.width * v.hidden + 2 * v.tokens * v.width
+        tower = 3 * v.patch**2 * v.width + v.layers * layer + v.width * self.width
+        tokens = pictures + text
+        return 2 * pictures * tower + tokens * self.stream_flops(self.width, self.hidden, tokens)
+
+    def stream_flops(self, width: int, hidden: int, seen: int) -> float:
+        """Of a token's way through all layers of a stream of that width, in which it looks at so many tokens."""
+        projections = width * self.head_dim * 2 * (self.heads + self.kv_heads)
+        return 2 * self.layers * (projections + 3 * width * hidden + 2 * seen * self.heads * self.head_dim)
+
     def stream(self, width: int, hidden: int) -> StreamConfig:
         """A stream of that width that can attend together with the language's."""
         shape = {"heads": self.heads, "kv_heads": self.kv_heads, "head_dim": self.head_dim, "norm_eps": self.norm_eps}

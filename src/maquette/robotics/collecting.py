@@ -39,6 +39,8 @@ class Collection:
     """Actions, and frames, a second."""
     noise: float = 0.0
     """Standard deviation of what is added to each number of the expert's actions."""
+    either: bool = True
+    """Whether experts take either of two equally good ways, as people do; else always the one on the same side."""
     pictures: Literal["image", "video"] = "image"
     """Images are as they were drawn; in a small picture a video's coarser colours blur what the words speak of."""
     layout: Layout = USUAL
@@ -114,7 +116,8 @@ def attempts_of(collection: Collection) -> Iterator[Recording]:
         seed = child_seed(collection.seed, "demonstration", number) % 2**31
         number += 1
         assignment = collection.setting.episode(seed).assignment
-        yield record(assignment, seed, control_hz=collection.control_hz, noise=collection.noise)
+        how = {"noise": collection.noise, "either": collection.either}
+        yield record(assignment, seed, control_hz=collection.control_hz, **how)
 
 
 def frames_of_attempt(attempt: Recording, size: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ due, what the cameras are called, how numbers are normalised, and from which dat
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, replacing, sha256, write_json
 from maquette.core.seeds import torch_generator
 from maquette.language import tokenizers
-from maquette.robotics.moments import encoded, fitted
+from maquette.language.prompts import padded
+from maquette.robotics.moments import fitted
 from maquette.robotics.normalisation import Normaliser, normaliser_from_json
 from maquette.robotics.policies.contract import Actions, Observation, Policy
 from maquette.robotics.policies.making import Shape, make
@@ -108,12 +109,50 @@ class Deployed:
         if missing := [name for name in card.cameras if name not in images]:
             raise UserError(f"The camera {missing[0]} is missing; {did_you_mean(missing[0], images)}")
         numbers = torch.as_tensor(np.asarray(state, np.float32))
-        if numbers.ndim != 2 or numbers.shape[1] != card.shape.state:
-            raise UserError(f"The state has the shape {tuple(numbers.shape)}; give {card.shape.state} numbers a robot.")
-        prompt, written = encoded(self.tokenizer, instructions, card.prompt)
-        pictures = torch.stack([fitted(images[name], card.shape.pixels) for name in card.cameras], dim=1)
-        seen = pictures, card.state.apply(numbers), prompt, written
-        return Observation(*(part.to(self.device) for part in seen))
+        if numbers.ndim != 2 or numbers.shape[1] != card.state.numbers:
+            raise UserError(
+                f"The state has the shape {tuple(numbers.shape)}; give {card.state.numbers} numbers a robot."
+            )
+        prompt, written = padded(self.tokenizer, instructions, card.prompt)
+        pixels = card.shape.pixels
+        blind = torch.zeros(len(numbers), 0, 3, pixels, pixels, dtype=torch.uint8)
+        seen = [fitted(images[name], pixels) for name in card.cameras]
+        pictures = torch.stack(seen, dim=1) if seen else blind
+        parts = pictures, card.state.apply(numbers), prompt, written
+        return Observation(*(part.to(self.device) for part in parts))
+
+
+def for_robot(deployed: Deployed, robot: Robot, kind: str) -> Deployed:
+    """The same weights for another robot, whose first numbers mean what the policy's own do; the rest stay as they are.
+
+    Args:
+        deployed: padded (`Normaliser.width`) to as many numbers as the robot has.
+        robot: of the same cameras.
+        kind: what the robot is called.
+
+    Raises:
+        UserError: the robot has fewer numbers than the policy, or more than that is padded to.
+    """
+    card = deployed.card
+    pairs = (
+        ("state", card.state, robot.state, card.shape.state),
+        ("action", card.action, robot.action, card.shape.numbers),
+    )
+    for name, own, theirs, most in pairs:
+        if not own.numbers <= theirs <= most:
+            raise UserError(
+                f"The {kind} has {theirs} numbers of its {name}, and the policy has room for {own.numbers} to {most}; "
+                "pad it to more, or train one on that robot's own demonstrations."
+            )
+    card = replace(
+        card,
+        state=card.state.extended(robot.state),
+        action=card.action.extended(robot.action),
+        state_names=robot.state_names or (),
+        action_names=robot.action_names or (),
+        robot=kind,
+    )
+    return Deployed(deployed.policy, deployed.tokenizer, card)
 
 
 def refuse_mismatch(card: Card, robot: Robot, where: str) -> None:
@@ -128,8 +167,8 @@ def refuse_mismatch(card: Card, robot: Robot, where: str) -> None:
             "train it on that robot's own demonstrations."
         )
     pairs: tuple[tuple[str, Any, Any], ...] = (
-        ("numbers of its state", card.shape.state, robot.state),
-        ("numbers of an action", card.shape.numbers, robot.action),
+        ("numbers of its state", card.state.numbers, robot.state),
+        ("numbers of an action", card.action.numbers, robot.action),
         ("names of its state", card.state_names or None, robot.state_names),
         ("names of its actions", card.action_names or None, robot.action_names),
         ("meaning of its actions", card.action_meaning or None, robot.action_meaning),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from maquette.core.errors import UserError
-from maquette.core.media import write_gif
+from maquette.core.media import contact_sheet, write_gif
 from maquette.core.seeds import child_seed
 from maquette.core.statistics import Interval, wilson_interval
 from maquette.robotics.collecting import ACTION_MEANING, CAMERA, Collection
@@ -30,7 +30,9 @@ CONFIDENCE = 0.95
 AT_ONCE = 50
 SHOWN = 3
 """Successes, and failures, of which there is an animation."""
-SHOWN_PIXELS = 128
+SHOWN_PIXELS, SHOWN_FPS, SHOWN_STILL = 128, 25.0, 12
+"""Width of an animation, its frames a second at most, and those at its end that show how it ended."""
+Show = Callable[[Episode, list[Scene]], None]
 
 
 class Actor(Protocol):
@@ -43,16 +45,23 @@ class Actor(Protocol):
 
 
 class PolicyActor:
-    """A policy, in front of the scene world."""
+    """A policy, in front of the scene world.
 
-    def __init__(self, deployed: Deployed) -> None:
-        self.deployed = deployed
+    Args:
+        deployed: the policy.
+        say: what it is told; the episode's own instruction, if not given.
+    """
+
+    def __init__(
+        self, deployed: Deployed, say: Callable[[Episode], str] = lambda episode: episode.assignment.instruction
+    ) -> None:
+        self.deployed, self.say = deployed, say
 
     def chunks(
         self, episodes: Sequence[Episode], images: np.ndarray, state: np.ndarray, seed: int
     ) -> Float[np.ndarray, "episodes chunk a"]:
         """From what is seen, felt and asked for."""
-        said = [episode.assignment.instruction for episode in episodes]
+        said = [self.say(episode) for episode in episodes]
         return self.deployed.act({CAMERA: images}, state, said, seed)
 
 
@@ -79,6 +88,8 @@ class Result:
     """What came of it."""
 
     successes: int
+    clean: int
+    """Successes in which nothing else was moved: who goes to one thing after the other succeeds too."""
     episodes: int
     failures: dict[str, int]
     """By kind."""
@@ -87,7 +98,9 @@ class Result:
     steps: float
     """Actions of a success, their mean; 0 where there is none."""
     execute: int
-    """Actions of a chunk that were carried out before the next was asked for."""
+    """Actions of a chunk that were carried out before those of the next."""
+    delay: int
+    """Of those, how many while the next was being thought of."""
     seed: int
 
     @property
@@ -118,7 +131,7 @@ def collection_of(source: Mapping[str, Any]) -> Collection:
         known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in source["layout"].items()}
         layout = Layout(**known)
         known = {name: source[name] for name in ("embodiment", "size", "control_hz")}
-        known |= {name: source[name] for name in ("noise", "seed") if name in source}
+        known |= {name: source[name] for name in ("noise", "either", "seed") if name in source}
         return Collection(tasks=tuple(source["tasks"]), layout=layout, **known)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"The policy's source lacks {error}; name a task with --task and a robot.") from error
@@ -144,8 +157,9 @@ def evaluate(
     *,
     episodes: int = ENOUGH,
     execute: int = 8,
+    delay: int = 0,
     seed: int = 0,
-    animations: Path | None = None,
+    show: Show | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Result:
     """Let it act in as many episodes, whose initial states follow from `seed` and their number alone.
@@ -154,9 +168,11 @@ def evaluate(
         actor: a policy or an expert.
         setting: the environment.
         episodes: how many.
-        execute: actions of a chunk that are carried out before the next is asked for.
+        execute: actions of a chunk that are carried out before those of the next.
+        delay: how many of them while the next is being thought of: it is asked for so much earlier, and its first
+            actions, which were due meanwhile, are left out. The first chunk of an episode is waited for.
         seed: of the initial states; none of them is one of a demonstration's.
-        animations: where those of some successes and failures go.
+        show: given every episode that is over, with its scenes; without it no scenes are kept.
         progress: told (episodes over, episodes in all).
 
     Raises:
@@ -164,41 +180,52 @@ def evaluate(
     """
     if episodes < 1 or execute < 1:
         raise UserError(f"episodes = {episodes} and execute = {execute} must both be at least 1.")
+    if not 0 <= delay <= execute:
+        raise UserError(
+            f"delay = {delay} must lie between 0 and the actions of a chunk that are carried out, {execute}."
+        )
     over: list[Episode] = []
-    shown: Counter[bool] = Counter()
     for first in range(0, episodes, AT_ONCE):
         numbers = range(first, min(first + AT_ONCE, episodes))
         begun = [setting.episode(child_seed(seed, "evaluation", number) % 2**31) for number in numbers]
-        films = _run(actor, begun, setting, execute, child_seed(seed, "actions", first), films=animations is not None)
-        for episode, film in zip(begun, films, strict=True):
-            if animations and shown[episode.success] < SHOWN:
-                shown[episode.success] += 1
-                _show(animations, episode, film, shown[episode.success], setting.control_hz)
+        acting = child_seed(seed, "actions", first)
+        films = _run(actor, begun, setting, execute, delay, acting, films=show is not None)
+        if show:
+            for episode, film in zip(begun, films, strict=True):
+                show(episode, film)
         over += begun
         progress(len(over), episodes)
-    return _told(over, execute, seed)
+    return _told(over, execute, delay, seed)
 
 
 def _run(
-    actor: Actor, episodes: list[Episode], setting: Setting, execute: int, seed: int, *, films: bool
+    actor: Actor, episodes: list[Episode], setting: Setting, execute: int, delay: int, seed: int, *, films: bool
 ) -> list[list[Scene]]:
     """Episodes side by side until all are over; their scenes, where they are to be shown."""
     setting = setting if setting.size else replace(setting, size=64)
-    camera, seen = Camera(episodes, setting.size), [[episode.scene()] if films else [] for episode in episodes]
-    asked = 0
+    camera, filmed = Camera(episodes, setting.size), [[episode.scene()] if films else [] for episode in episodes]
+    images, state, asked, begin = camera.frames(), setting.feels(episodes), 0, 0
     while under_way := [i for i, episode in enumerate(episodes) if not episode.is_over]:
         acting = [episodes[i] for i in under_way]
-        images, state = camera.frames()[under_way], setting.feels(acting)
-        chunks = within_bounds(actor.chunks(acting, images, state, child_seed(seed, asked)))
-        asked += 1
-        for step in range(min(execute, chunks.shape[1])):
+        chunks = within_bounds(actor.chunks(acting, images[under_way], state[under_way], child_seed(seed, asked)))
+        count = min(execute, chunks.shape[1])
+        if (delay and begin + count > chunks.shape[1]) or delay > count:
+            raise UserError(
+                f"execute = {execute} and a delay of {delay} are more than the {chunks.shape[1]} actions of a chunk."
+            )
+        for step in range(count):
+            if step == count - delay:
+                images, state = camera.frames(), setting.feels(episodes)
             for row, i in enumerate(under_way):
                 if not episodes[i].is_over:
-                    episodes[i].act(chunks[row, step].tolist())
+                    episodes[i].act(chunks[row, begin + step].tolist())
                     camera.look(i, episodes[i])
                     if films:
-                        seen[i].append(episodes[i].scene())
-    return seen
+                        filmed[i].append(episodes[i].scene())
+        if not delay:
+            images, state = camera.frames(), setting.feels(episodes)
+        asked, begin = asked + 1, delay
+    return filmed
 
 
 def within_bounds(chunks: np.ndarray) -> np.ndarray:
@@ -212,13 +239,50 @@ def within_bounds(chunks: np.ndarray) -> np.ndarray:
     return chunks.clip(-1, 1)
 
 
-def _show(folder: Path, episode: Episode, film: list[Scene], number: int, control_hz: float) -> None:
-    kind = "success" if episode.success else f"failure-{episode.failure.replace(' ', '-')}"
-    frames = frames_of_scenes(film, SHOWN_PIXELS)
-    write_gif(folder / f"{kind}-{number}.gif", frames, min(control_hz, 25.0))
+class Animations:
+    """Writes animations of some successes and some failures: a `Show`.
+
+    Args:
+        folder: where they go.
+        control_hz: frames a second of what it is given.
+    """
+
+    def __init__(self, folder: Path, control_hz: float) -> None:
+        self.folder, self.control_hz = folder, control_hz
+        self._shown: Counter[bool] = Counter()
+
+    def __call__(self, episode: Episode, film: list[Scene]) -> None:
+        """Write this one, unless there are enough of its like."""
+        if self._shown[episode.success] == SHOWN:
+            return
+        self._shown[episode.success] += 1
+        kind = "success" if episode.success else f"failure-{episode.failure.replace(' ', '-')}"
+        frames, fps = animated(film, self.control_hz)
+        write_gif(self.folder / f"{kind}-{self._shown[episode.success]}.gif", frames, fps)
 
 
-def _told(episodes: list[Episode], execute: int, seed: int) -> Result:
+def animated(film: list[Scene], control_hz: float) -> tuple[UInt8[np.ndarray, "frames height width 3"], float]:
+    """A film in so many frames a second as a GIF shows well, and how many these are."""
+    every = max(1, round(control_hz / SHOWN_FPS))
+    return frames_of_scenes(film[::every], SHOWN_PIXELS), control_hz / every
+
+
+def side_by_side(
+    films: Sequence[tuple[Episode, list[Scene]]], control_hz: float
+) -> tuple[UInt8[np.ndarray, "frames height width 3"], float]:
+    """Films one below the other with their instructions, the shorter ones standing still at their end; and the rate."""
+    clips = [animated(film, control_hz) for _, film in films]
+    labels = [
+        f"{episode.assignment.instruction} ({'done' if episode.success else episode.failure})" for episode, _ in films
+    ]
+    longest = max(len(frames) for frames, _ in clips) + SHOWN_STILL
+    frames = [
+        contact_sheet([frames[[min(at, len(frames) - 1)]] for frames, _ in clips], labels) for at in range(longest)
+    ]
+    return np.stack(frames), clips[0][1]
+
+
+def _told(episodes: list[Episode], execute: int, delay: int, seed: int) -> Result:
     won = [episode for episode in episodes if episode.success]
     tasks: dict[str, tuple[int, int]] = {}
     for episode in episodes:
@@ -226,10 +290,12 @@ def _told(episodes: list[Episode], execute: int, seed: int) -> Result:
         tasks[episode.assignment.task] = good + episode.success, all_of + 1
     return Result(
         successes=len(won),
+        clean=sum(episode.progress.is_clean for episode in won),
         episodes=len(episodes),
         failures=dict(Counter(episode.failure for episode in episodes if not episode.success).most_common()),
         by_task=tasks,
         steps=float(np.mean([episode.taken for episode in won])) if won else 0.0,
         execute=execute,
+        delay=delay,
         seed=seed,
     )

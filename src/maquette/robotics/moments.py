@@ -5,12 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.seeds import child_seed, torch_generator
+from maquette.language.prompts import padded
 from maquette.robotics.datasets.layout import ACTION, STATE
 from maquette.robotics.datasets.reader import Dataset, Episode
 from maquette.robotics.normalisation import Normaliser
@@ -55,7 +56,7 @@ class Moments:
             for number, camera in enumerate(cameras):
                 self.images[episode.frames, number] = fitted(dataset.pictures(camera, episode), pixels)
             progress(done + 1, len(dataset.episodes))
-        self.prompts, self.written = encoded(tokenizer, dataset.tasks)
+        self.prompts, self.written = padded(tokenizer, dataset.tasks)
         self.tasks = torch.from_numpy(dataset.numbers("task_index").reshape(-1).astype(np.int64))
         held_out = [e for e in dataset.episodes if is_held_out(e)] if len(dataset.episodes) > 1 else []
         self.held_out = places(held_out or dataset.episodes[-1:])
@@ -108,18 +109,6 @@ def fitted(frames: UInt8[np.ndarray, "frames height width 3"], pixels: int) -> U
     x = F.interpolate(x.float(), (tall, wide), mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
     top, left = (pixels - tall) // 2, (pixels - wide) // 2
     return F.pad(x, (left, pixels - wide - left, top, pixels - tall - top))
-
-
-def encoded(
-    tokenizer: Tokenizer, tasks: Sequence[str], length: int = 0
-) -> tuple[Int[Tensor, "tasks t"], Bool[Tensor, "tasks t"]]:
-    """Instructions as tokens, padded behind; to `length`, if that is longer."""
-    ids = [one.ids or [0] for one in tokenizer.encode_batch(list(tasks), add_special_tokens=False)]
-    longest = max(length, *(len(one) for one in ids))
-    tokens, written = torch.zeros(len(ids), longest, dtype=torch.long), torch.zeros(len(ids), longest, dtype=torch.bool)
-    for row, one in enumerate(ids):
-        tokens[row, : len(one)], written[row, : len(one)] = torch.tensor(one), True
-    return tokens, written
 
 
 def is_held_out(episode: Episode) -> bool:

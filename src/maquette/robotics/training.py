@@ -6,21 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, sha256, write_json
 from maquette.core.provenance import commit, machine, versions
 from maquette.core.seeds import torch_generator
+from maquette.language.prompts import padded
 from maquette.language.tokenizers import SMALLEST, train_bpe
+from maquette.language.vlm_recipes import load as load_vlm
 from maquette.robotics.collecting import SOURCE
 from maquette.robotics.datasets.layout import ACTION, STATE
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.datasets.validation import validate
 from maquette.robotics.deployment import WEIGHTS, Card, Deployed, Robot, load, refuse_mismatch, save
-from maquette.robotics.moments import Moments, encoded, flat
+from maquette.robotics.moments import Moments, flat
 from maquette.robotics.normalisation import OF_HEAD, normaliser
 from maquette.robotics.policies.contract import chunk_loss, count_actions
+from maquette.robotics.policies.heads import STEPS
 from maquette.robotics.policies.making import USUAL_HEAD, Shape, make
 from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig, Trained, train
@@ -46,7 +50,11 @@ class PolicyRecipe:
     head: str = ""
     """Another than the trunk's usual one."""
     chunk: int = 50
+    padded: int = 0
+    """Numbers that states and actions are padded to, with room for robots that have more; 0 pads nothing."""
     pixels: int = 64
+    evaluations: int = STEPS
+    """Steps of sampling, for the heads that take any."""
     rows: int = 32
     cameras: tuple[str, ...] = ()
     """Of the dataset; all of them, if none is named."""
@@ -95,6 +103,7 @@ def carry_out(
     out: Path,
     *,
     parent: Path | None = None,
+    vlm: Path | None = None,
     sinks: Sequence[Sink] = (),
     reading: Progress = lambda done, total: None,
     progress: Progress | None = None,
@@ -107,6 +116,7 @@ def carry_out(
         directory: a LeRobot dataset.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         parent: a policy's folder to begin with, instead of drawn weights.
+        vlm: a vision-language model's folder (`maquette.language.vlm_recipes`) that π0 begins with.
         sinks: further places for the numbers.
         reading: told (episodes read, episodes in all).
         progress: told (steps done, steps in all).
@@ -115,10 +125,34 @@ def carry_out(
     Raises:
         UserError: the dataset is faulty, does not fit the recipe or the parent, or as `maquette.train.loop.train`.
     """
+    if parent and vlm:
+        raise UserError("A policy begins with one thing: give --parent or --vlm, not both.")
     dataset = _sound(directory)
-    deployed = _inherited(parent, dataset) if parent else _new(recipe, dataset)
-    card, policy, seed = deployed.card, deployed.policy, recipe.train.seed
-    moments = Moments(
+    deployed = _inherited(parent, dataset) if parent else new_policy(recipe, dataset, vlm)
+    moments = moments_of(deployed, dataset, reading)
+    trained = fit(
+        deployed,
+        moments,
+        recipe.train,
+        recipe.rows,
+        directory=out / "training",
+        sinks=sinks,
+        progress=progress,
+        world=world,
+    )
+    if (world or World()).leads:
+        deployed.policy.cpu()
+        save(deployed, out)
+        told = {"recipe": asdict(recipe), "final": trained.final, "dataset": str(directory)}
+        told |= {"machine": machine(), "versions": versions(), "commit": commit()}
+        write_json(out / "training.json", told)
+    return trained
+
+
+def moments_of(deployed: Deployed, dataset: Dataset, reading: Progress = lambda done, total: None) -> Moments:
+    """A dataset as the policy sees it."""
+    card = deployed.card
+    return Moments(
         dataset,
         cameras=card.cameras,
         pixels=card.shape.pixels,
@@ -128,25 +162,49 @@ def carry_out(
         action=card.action,
         progress=reading,
     )
+
+
+def fit(
+    deployed: Deployed,
+    moments: Moments,
+    config: TrainConfig,
+    rows: int,
+    *,
+    directory: Path | None = None,
+    sinks: Sequence[Sink] = (),
+    progress: Progress | None = None,
+    world: World | None = None,
+) -> Trained:
+    """Train the policy in place.
+
+    Args:
+        deployed: the policy.
+        moments: what it learns from.
+        config: of the loop.
+        rows: moments in a batch.
+        directory: where checkpoints to resume from lie; none are written without one.
+        sinks: further places for the numbers.
+        progress: told (steps done, steps in all).
+        world: the processes that train together.
+
+    Raises:
+        UserError: as `maquette.train.loop.train`.
+    """
+    policy, card = deployed.policy, deployed.card
     trained = train(
         policy.train(),
         chunk_loss,
         count_actions,
-        lambda step: moments.batch(step, recipe.rows, seed, policy.draw),
-        recipe.train,
-        directory=out / "training",
+        lambda step: moments.batch(step, rows, config.seed, policy.draw),
+        config,
+        directory=directory,
         evaluate=_judge(moments, policy.draw),
         sinks=tuple(sinks),
         progress=progress,
         world=world,
         made_of={"shape": asdict(card.shape), "dataset": card.dataset, "parent": card.parent},
     )
-    if (world or World()).leads:
-        policy.cpu()
-        save(Deployed(policy, deployed.tokenizer, card), out)
-        told = {"recipe": asdict(recipe), "final": trained.final, "dataset": str(directory)}
-        told |= {"machine": machine(), "versions": versions(), "commit": commit()}
-        write_json(out / "training.json", told)
+    policy.eval()
     return trained
 
 
@@ -158,29 +216,37 @@ def _sound(directory: Path) -> Dataset:
     return Dataset(directory)
 
 
-def _new(recipe: PolicyRecipe, dataset: Dataset) -> Deployed:
-    """A policy made for a dataset, with weights drawn from the recipe's seed."""
+def new_policy(recipe: PolicyRecipe, dataset: Dataset, vlm: Path | None = None) -> Deployed:
+    """A policy made for a dataset, with weights drawn from the recipe's seed; π0's may begin with those of `vlm`.
+
+    Raises:
+        UserError: the dataset lacks what the recipe asks for, or `vlm` is none or not for this policy.
+    """
     cameras, head = recipe.cameras or dataset.info.cameras, recipe.head or USUAL_HEAD[recipe.trunk]
-    if not cameras:
-        raise UserError(f"{dataset.directory} has no camera; a policy needs at least one.")
+    if not cameras and recipe.trunk == "pi0":
+        raise UserError(f"{dataset.directory} has no camera, and pi0 needs at least one; take act or diffusion-policy.")
     if unknown := [name for name in cameras if name not in dataset.info.cameras]:
         raise UserError(
             f"cameras: {unknown[0]!r} is none of the dataset's; {did_you_mean(unknown[0], dataset.info.cameras)}"
         )
     if head not in OF_HEAD:
         raise UserError(f"head = {head!r} is none; {did_you_mean(head, OF_HEAD)}")
-    documents = [Document(path=f"task {i}", text=task) for i, task in enumerate(dataset.tasks)]
-    tokenizer = train_bpe(documents, max(VOCABULARY, SMALLEST))
+    if vlm and recipe.trunk != "pi0":
+        raise UserError(f"A vision-language model is what pi0 begins with, and {recipe.trunk} has none; leave it out.")
+    seen = load_vlm(vlm) if vlm else None
+    states, actions = flat(dataset, STATE).numpy(), flat(dataset, ACTION).numpy()
+    tokenizer = seen.tokenizer if seen else _tokenizer(dataset)
     shape = Shape(
         trunk=recipe.trunk,
         head=head,
-        size=recipe.size,
-        pixels=recipe.pixels,
+        size=seen.size if seen else recipe.size,
+        pixels=seen.pixels if seen else recipe.pixels,
         cameras=len(cameras),
-        state=_count(dataset, STATE),
-        numbers=_count(dataset, ACTION),
+        state=max(recipe.padded, states.shape[1]),
+        numbers=max(recipe.padded, actions.shape[1]),
         chunk=recipe.chunk,
         vocabulary=tokenizer.get_vocab_size(),
+        steps=recipe.evaluations,
     )
     source = source_of(dataset)
     card = Card(
@@ -191,13 +257,25 @@ def _new(recipe: PolicyRecipe, dataset: Dataset) -> Deployed:
         action_names=_names(dataset, ACTION),
         action_meaning=str(source.get("action_meaning", "")),
         robot=dataset.info.robot_type or "",
-        state=normaliser("mean-std", flat(dataset, STATE).numpy()),
-        action=normaliser(OF_HEAD[head], flat(dataset, ACTION).numpy()),
-        prompt=encoded(tokenizer, dataset.tasks)[0].shape[1],
+        state=normaliser("mean-std", states, recipe.padded),
+        action=normaliser(OF_HEAD[head], actions, recipe.padded),
+        prompt=padded(tokenizer, dataset.tasks)[0].shape[1],
         dataset=dataset.identity,
+        parent=seen.weights if seen else "",
         source=source,
     )
-    return Deployed(make(shape, torch_generator(recipe.train.seed, "initialise")), tokenizer, card)
+    policy = make(shape, torch_generator(recipe.train.seed, "initialise"))
+    if seen:
+        missing, unknown = policy.trunk.vlm.load_state_dict(seen.model.state_dict(), strict=False)
+        assert not unknown, unknown
+        assert all(".streams.1." in name for name in missing), "only the expert's weights stay as they were drawn"
+    return Deployed(policy, tokenizer, card)
+
+
+def _tokenizer(dataset: Dataset) -> Tokenizer:
+    """Of the instructions."""
+    documents = [Document(path=f"task {i}", text=task) for i, task in enumerate(dataset.tasks)]
+    return train_bpe(documents, max(VOCABULARY, SMALLEST))
 
 
 def _inherited(parent: Path, dataset: Dataset) -> Deployed:

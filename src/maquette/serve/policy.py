@@ -252,9 +252,9 @@ def _told(deployed: Deployed, name: str, manner: Manner) -> dict[str, Any]:
         "control_hz": card.control_hz,
         "chunk": card.shape.chunk,
         "cameras": {camera: "uint8 (height, width, 3)" for camera in card.cameras},
-        STATE: {"numbers": card.shape.state, "names": list(card.state_names)},
+        STATE: {"numbers": card.state.numbers, "names": list(card.state_names)},
         "actions": {
-            "numbers": card.shape.numbers,
+            "numbers": card.action.numbers,
             "names": list(card.action_names),
             "meaning": card.action_meaning,
         },

@@ -287,6 +287,7 @@ SYSTEMS = (
         2024,
         "π0: A Vision-Language-Action Flow Model for General Robot Control",
         "https://arxiv.org/abs/2410.24164",
+        "pi0",
     ),
     System(
         "Helix",

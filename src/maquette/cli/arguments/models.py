@@ -15,7 +15,10 @@ class Train:
 
     recipe: Annotated[
         Positional[str],
-        arg(metavar="RECIPE", help="tiny-llama, small-llama, tiny-chat, tiny-video, pi0, diffusion-policy or act."),
+        arg(
+            metavar="RECIPE",
+            help="tiny-llama, small-llama, tiny-chat, tiny-vlm, tiny-video, pi0, diffusion-policy or act.",
+        ),
     ]
     _: KW_ONLY
     text: File = None
@@ -46,6 +49,8 @@ class Train:
     """Of a policy: actions at a time."""
     parent: File = None
     """Of a policy: the folder of one to begin with, instead of drawn weights."""
+    vlm: File = None
+    """Of pi0: the folder of a vision-language model to begin with, which tiny-vlm leaves."""
 
 
 @dataclass(frozen=True)

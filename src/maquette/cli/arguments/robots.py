@@ -13,8 +13,11 @@ class Collect:
 
     directory: Annotated[Positional[Path], arg(metavar="DIR", help="The folder of the new dataset.")]
     _: KW_ONLY
-    task: Annotated[tuple[str, ...], arg(metavar="TASK"), UseAppendAction] = ("push-to",)
-    """reach, push-to, sort-by-colour, stack-in-zone, open-drawer or two-step; again for several."""
+    env: Annotated[str, arg(metavar="ENV")] = "scene"
+    """The world: scene, or metaworld, by its state (needs the extra sim)."""
+    task: Annotated[tuple[str, ...], arg(metavar="TASK"), UseAppendAction] = ()
+    """reach, push-to (if none is given), sort-by-colour, stack-in-zone, open-drawer or two-step; again for several. Of
+    metaworld one of its own: reach-v3, say."""
     embodiment: Annotated[str, arg(metavar="ROBOT")] = "pusher"
     """pusher, gripper or arm."""
     episodes: Annotated[int, arg(metavar="N")] = 200
@@ -39,8 +42,8 @@ class Evaluate:
 
     policy: Annotated[Positional[str], arg(metavar="POLICY", help="A policy's folder; or expert, the scripted one.")]
     _: KW_ONLY
-    env: Annotated[str, arg(metavar="ENV")] = "scene"
-    """The world."""
+    env: Annotated[str | None, arg(metavar="ENV")] = None
+    """The world: scene, pusht or metaworld (these need the extra sim); the policy's own, if not given."""
     task: Annotated[tuple[str, ...], arg(metavar="TASK"), UseAppendAction] = ()
     """Another task than the policy's own; again for several. The expert needs one."""
     embodiment: Annotated[str | None, arg(metavar="ROBOT")] = None
@@ -48,7 +51,9 @@ class Evaluate:
     episodes: Annotated[int, arg(metavar="N")] = 200
     """From fixed initial states; fewer than 200 judge nothing."""
     execute: Annotated[int, arg(metavar="N")] = 8
-    """Actions of a chunk that are carried out before the next is asked for."""
+    """Actions of a chunk that are carried out before those of the next."""
+    delay: Annotated[int, arg(metavar="N")] = 0
+    """Of those, how many while the next is being thought of, as by a policy that takes its time."""
     seed: int = 0
     """Of the initial states."""
     out: Annotated[Path | None, arg(metavar="DIR")] = None

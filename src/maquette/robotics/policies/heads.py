@@ -43,6 +43,35 @@ class FlowHead(nn.Module):
         return flow.euler(lambda x, t: self.out(predict(x, t)), noise, self.steps)
 
 
+class TimelessHead(nn.Module):
+    """A flow whose network is told the same time at every step: what it does without is what time is good for.
+
+    Args:
+        flow: the head that it otherwise is.
+    """
+
+    def __init__(self, flow: FlowHead) -> None:
+        super().__init__()
+        self.flow = flow
+
+    def draw(self, rows: int, generator: torch.Generator) -> Batch:
+        """Times, of which it will not be told."""
+        return self.flow.draw(rows, generator)
+
+    def question(self, batch: Batch) -> tuple[Actions, Float[Tensor, " b"]]:
+        """A chunk on its way, and always the same time."""
+        noisy, time = self.flow.question(batch)
+        return noisy, torch.ones_like(time)
+
+    def loss(self, features: Features, batch: Batch) -> Float[Tensor, "b chunk"]:
+        """As a flow's."""
+        return self.flow.loss(features, batch)
+
+    def sample(self, predict: Predict, noise: Actions) -> Actions:
+        """As a flow, but for the time that is told."""
+        return self.flow.sample(lambda x, t: predict(x, torch.ones_like(t)), noise)
+
+
 class DiffusionHead(nn.Module):
     """Noise to remove (Diffusion Policy); actions must lie within ±1."""
 

@@ -43,7 +43,9 @@ class Shape:
             raise UserError(f"trunk = {self.trunk!r} is none; {did_you_mean(self.trunk, TRUNKS)}")
         if self.size not in SIZES:
             raise UserError(f"size = {self.size!r} is none; {did_you_mean(self.size, SIZES)}")
-        for name in ("pixels", "cameras", "state", "numbers", "chunk", "vocabulary", "steps"):
+        if self.cameras < (self.trunk == "pi0"):
+            raise UserError(f"cameras = {self.cameras} of a policy: give 0 or more, for pi0 1 or more.")
+        for name in ("pixels", "state", "numbers", "chunk", "vocabulary", "steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)} of a policy: give 1 or more.")
 

@@ -40,6 +40,13 @@ class Pi0Config:
     longest: float = 4.0
     """Periods of the sines and cosines that tell the time."""
 
+    def flops(self, cameras: int, text: int) -> tuple[float, float]:
+        """Of looking at one observation, and of thinking of its chunk once; two a multiply-add."""
+        prefix = cameras * self.vlm.vision.tokens + text
+        token = self.vlm.stream_flops(self.width, self.hidden, prefix + 1 + self.chunk)
+        ends = 2 * self.chunk * self.width * (2 * self.numbers + 3 * self.width)
+        return self.vlm.flops(cameras, text) + token, self.chunk * token + ends
+
 
 PI0 = Pi0Config(vlm=PALIGEMMA, width=1024, hidden=4096, state=32, numbers=32)
 """As published; other robots' states and actions are padded to 32."""

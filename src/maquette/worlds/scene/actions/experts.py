@@ -27,12 +27,13 @@ class Expert:
         episode: what it sees and acts in.
         seed: of its choices and its noise.
         noise: standard deviation of what is added to every number of an action.
+        either: whether it takes either of two equally good ways, or always the one on the same side.
     """
 
-    def __init__(self, episode: Episode, seed: int, *, noise: float = 0.0) -> None:
+    def __init__(self, episode: Episode, seed: int, *, noise: float = 0.0, either: bool = True) -> None:
         self._episode, self._noise = episode, noise
         self._rng = numpy_generator(seed, "noise of an expert")
-        self._motions = Skills(episode, numpy_generator(seed, "choices of an expert")).all_steps()
+        self._motions = Skills(episode, numpy_generator(seed, "choices of an expert"), either=either).all_steps()
 
     def action(self) -> list[float]:
         """What it does now; each number between -1 and 1."""

@@ -26,7 +26,9 @@ class Recording:
     failure: Failure
 
 
-def record(assignment: Assignment, seed: int, *, control_hz: float = 10.0, noise: float = 0.0) -> Recording:
+def record(
+    assignment: Assignment, seed: int, *, control_hz: float = 10.0, noise: float = 0.0, either: bool = True
+) -> Recording:
     """An expert's attempt.
 
     Args:
@@ -34,9 +36,10 @@ def record(assignment: Assignment, seed: int, *, control_hz: float = 10.0, noise
         seed: of the expert's choices and noise.
         control_hz: actions a second.
         noise: standard deviation of what is added to each number of its actions.
+        either: whether it takes either of two equally good ways, or always the one on the same side.
     """
     episode = Episode(assignment, control_hz)
-    expert = Expert(episode, seed, noise=noise)
+    expert = Expert(episode, seed, noise=noise, either=either)
     scenes, felt, actions = [episode.scene()], [episode.body.feels()], []
     while not episode.is_over:
         actions.append(expert.action())

@@ -63,10 +63,11 @@ class Skills:
     Args:
         episode: where.
         rng: of the choices between equally good ways.
+        either: whether it chooses; else it always takes the first, on the same side.
     """
 
-    def __init__(self, episode: Episode, rng: np.random.Generator) -> None:
-        self._episode, self._rng = episode, rng
+    def __init__(self, episode: Episode, rng: np.random.Generator, *, either: bool = True) -> None:
+        self._episode, self._rng, self._either_way = episode, rng, either
         self._table, self._hz = episode.table, episode.control_hz
         self._embodiment = episode.embodiment
         self._vain = 0
@@ -161,7 +162,8 @@ class Skills:
 
     def _good(self, lengths: Sequence[float]) -> int:
         """The number of the shortest, or of any that is about as short."""
-        return one_of([i for i, its in enumerate(lengths) if its <= EQUAL * min(lengths)], self._rng)
+        good = [i for i, its in enumerate(lengths) if its <= EQUAL * min(lengths)]
+        return one_of(good, self._rng) if self._either_way else good[0]
 
     def _obstacles(self, *, radius: float, but: int | None = None) -> Discs:
         """Where the middle of a disc that is to touch nothing must not be."""

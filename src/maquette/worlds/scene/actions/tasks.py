@@ -195,12 +195,21 @@ class Progress:
             return "out of reach"
         if self._dropped:
             return "dropped"
-        moved = np.linalg.norm(self._table.position - self._start, axis=1)
-        meant = {i for step in self.steps for i in step.things}
-        others = max((moved[i] for i in range(len(moved)) if i not in meant), default=0.0)
+        moved, meant, others = self._moved()
         if others > max([MOVED.yes, *(moved[i] for i in meant)]):
             return "wrong thing"
         return "timeout"
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing lies elsewhere but what the task speaks of."""
+        return self._moved()[2] < MOVED.yes
+
+    def _moved(self) -> tuple[np.ndarray, set[int], float]:
+        """Widths that each thing was moved, the things of the task, and the most that another was moved."""
+        moved = np.linalg.norm(self._table.position - self._start, axis=1)
+        meant = {i for step in self.steps for i in step.things}
+        return moved, meant, max((float(moved[i]) for i in range(len(moved)) if i not in meant), default=0.0)
 
     def _done(self, step: Step) -> bool:
         return is_done(step, self._table, self._embodiment)

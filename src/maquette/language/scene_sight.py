@@ -1,0 +1,255 @@
+"""What `tiny-vlm` learns and is asked: table tops as pictures, with captions and questions, and the interpreter's
+judgement.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from maquette.core.errors import UserError
+from maquette.core.seeds import numpy_generator
+from maquette.language.prompts import padded
+from maquette.language.scene_chat import Answered
+from maquette.language.tokenizers import end_id, train_bpe
+from maquette.language.vlm import VisionLanguage
+from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
+from maquette.worlds.scene.actions.layout import Layout
+from maquette.worlds.scene.actions.sampling import assignment
+from maquette.worlds.scene.actions.tasks import TASKS
+from maquette.worlds.scene.render import frames_of_scenes
+from maquette.worlds.scene.state import Scene
+from maquette.worlds.scene.vocabulary import is_held_out
+from maquette.worlds.scene.words import interpreter
+from maquette.worlds.scene.words.captions import describe
+from maquette.worlds.scene.words.questions import Question, questions
+from maquette.worlds.text.documents import Document
+
+CAPTION = "caption"
+"""What is said to have a picture described."""
+EVERY = 5
+"""The step in so many whose texts are all captions, which are longer than answers."""
+TRIES = 4
+"""Times that questions are drawn about a table, before captions stand in for them."""
+DISTRACTORS = 3
+"""Things, at most, beside those that the table's task needs."""
+LONGEST = 40
+"""Tokens after which a caption is cut."""
+ANSWER = 12
+"""The most tokens of an answer that is judged."""
+SAMPLE = 200
+"""Pictures whose texts the vocabulary is learned from."""
+AT_ONCE = 128
+"""Questions that are answered together."""
+
+
+class Text(NamedTuple):
+    """What is said of a picture."""
+
+    prompt: str
+    answer: str
+    kind: str
+    """A question's, or "caption"."""
+
+
+def draw_table(rng: np.random.Generator, *, held_out: bool) -> Scene:
+    """A table top as some robot finds it before some task.
+
+    With `held_out` it holds a combination of colour and shape that training never sees; without, none.
+    """
+    tasks = [task for task in TASKS if not held_out or task != "open-drawer"]
+    while True:
+        layout = Layout(
+            distractors=int(rng.integers(DISTRACTORS + 1)), combinations="held out" if held_out else "train"
+        )
+        task, robot = tasks[rng.integers(len(tasks))], EMBODIMENTS[rng.integers(len(EMBODIMENTS))]
+        try:
+            scene = assignment(task, robot, int(rng.integers(2**31)), layout).scene
+        except UserError:  # so many do not fit: the next may
+            continue
+        if scene.things:
+            return scene
+
+
+def captions(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
+    """So many of a table; in training none speaks of a combination that is kept from it."""
+    found: list[Text] = []
+    while len(found) < count:
+        said = describe(scene, rng)
+        if held_out or _is_usual(said):
+            found.append(Text(CAPTION, said, CAPTION))
+    return found
+
+
+def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
+    """So many questions, likewise; a caption for each that cannot be asked."""
+    found: list[Text] = []
+    for _ in range(TRIES):
+        said = (Text(one.text, one.answer, one.kind) for one in questions(scene, rng, count))
+        found += [one for one in said if held_out or _is_usual(one.prompt)]
+        if len(found) >= count:
+            return found[:count]
+    return found + captions(scene, rng, count - len(found), held_out=held_out)
+
+
+@functools.lru_cache(maxsize=2**14)
+def _is_usual(text: str) -> bool:
+    """Whether a text holds no combination that is kept for tests."""
+    return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
+
+
+def sight_tokenizer(vocabulary: int) -> Tokenizer:
+    """A byte-level BPE of at most so many tokens, learned from captions, questions and answers."""
+    documents = []
+    for i in range(SAMPLE):
+        rng = numpy_generator(0, "vocabulary of sight", i)
+        scene = draw_table(rng, held_out=False)
+        said = captions(scene, rng, 1) + asked_about(scene, rng, 3)
+        documents += [Document(path=f"{i}", text=f"{one.prompt} {one.answer}") for one in said]
+    return train_bpe(documents, vocabulary)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sights:
+    """Training batches, drawn anew for every step: pictures, and several texts about each.
+
+    Rows of one picture lie side by side. With `shuffled` each picture has the texts of another: a control, which
+    teaches the language and nothing of what is seen.
+    """
+
+    tokenizer: Tokenizer
+    pixels: int
+    pictures: int
+    """In a batch."""
+    asked: int
+    """Texts about each."""
+    seed: int
+    shuffled: bool = False
+
+    def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
+        """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).
+
+        An answer begins with the token that ends texts; weights are 1 up to its end, and 0 behind.
+        """
+        draw = captions if step % EVERY == EVERY - 1 else asked_about
+        scenes: list[Scene] = []
+        said: list[Text] = []
+        for i in range(self.pictures):
+            stream = "held out" if held_out else "sight"
+            rng = numpy_generator(self.seed, stream, step * self.pictures + i)
+            scenes.append(draw_table(rng, held_out=held_out))
+            said += draw(scenes[-1], rng, self.asked, held_out=held_out)
+        images = pictures_of(scenes, self.pixels)
+        images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(self.asked, dim=0)
+        prompt, written = padded(self.tokenizer, [one.prompt for one in said])
+        return {"images": images, "prompt": prompt, "written": written} | self._answers(said)
+
+    def _answers(self, said: Sequence[Text]) -> dict[str, Tensor]:
+        end = end_id(self.tokenizer)
+        ids, there = padded(self.tokenizer, [f" {one.answer}" for one in said])  # tokens as inside of a sentence
+        ids, there = ids[:, :LONGEST], there[:, :LONGEST]
+        ids = torch.where(there, ids, end)
+        edge = torch.full_like(ids[:, :1], end)
+        learned = torch.cat((torch.ones_like(there[:, :1]), there), dim=1)  # an answer's end is learned too
+        return {
+            "tokens": torch.cat((edge, ids), dim=1),
+            "targets": torch.cat((ids, edge), dim=1),
+            "weights": learned.float(),
+        }
+
+
+def pictures_of(scenes: Sequence[Scene], pixels: int) -> UInt8[Tensor, "scenes 1 3 pixels pixels"]:
+    """As a camera has them."""
+    return torch.from_numpy(frames_of_scenes(scenes, pixels)).permute(0, 3, 1, 2)[:, None].contiguous()
+
+
+def answer_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Cross-entropy in nats, summed over the answers' tokens as far as they are written."""
+    logits = model(batch["images"], batch["prompt"], batch["tokens"], batch["written"])
+    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none")
+    return (nats * batch["weights"].flatten()).sum()
+
+
+def count_written(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
+    """Of how many tokens `answer_loss` is the sum."""
+    return batch["weights"].sum()
+
+
+@torch.no_grad()
+def replies(
+    model: VisionLanguage,
+    tokenizer: Tokenizer,
+    images: UInt8[Tensor, "b cameras 3 size size"],
+    asked: Sequence[str],
+    longest: int = ANSWER,
+) -> list[str]:
+    """The likeliest answer to a question, or caption, about each picture."""
+    end, found = end_id(tokenizer), list[str]()
+    for start in range(0, len(asked), AT_ONCE):
+        prompt, written = padded(tokenizer, asked[start : start + AT_ONCE])
+        seen, device = images[start : start + AT_ONCE], model.projection.weight.device
+        said = torch.full((len(prompt), 1), end)
+        for _ in range(longest):
+            logits = model(seen.to(device), prompt.to(device), said.to(device), written.to(device))[:, -1]
+            said = torch.cat((said, logits.argmax(-1, keepdim=True).cpu()), dim=1)
+            if bool((said[:, 1:] == end).any(1).all()):
+                break
+        rows = [row[1:] for row in said.tolist()]
+        cut = [row[: row.index(end)] if end in row else row for row in rows]
+        found += [one.strip() for one in tokenizer.decode_batch(cut)]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examination:
+    """Tables that hold a combination kept from training, and a question about one of them in each row."""
+
+    scenes: tuple[Scene, ...]
+    asked: tuple[tuple[int, Question], ...]
+    """With the number of its table."""
+
+
+def examination(scenes: int, each: int) -> Examination:
+    """Always the same."""
+    tables, asked = [], []
+    for i in range(scenes):
+        rng = numpy_generator(0, "examination of sight", i)
+        tables.append(draw_table(rng, held_out=True))
+        asked += [(i, one) for one in questions(tables[-1], rng, each)]
+    return Examination(scenes=tuple(tables), asked=tuple(asked))
+
+
+def examine(model: VisionLanguage, tokenizer: Tokenizer, held: Examination) -> list[Answered]:
+    """Ask, and have the interpreter judge; one entry a kind of question, and at the end one of all together."""
+    pictures = pictures_of(held.scenes, model.config.vision.size)
+    numbers = [number for number, _ in held.asked]
+    given = replies(model, tokenizer, pictures[numbers], [one.text for _, one in held.asked])
+    return tally(held, given)
+
+
+def tally(held: Examination, given: Sequence[str]) -> list[Answered]:
+    """Replies counted by kind of question, beside the answer that is commonest for the kind."""
+    right = [_is_right(one, reply, held.scenes[number]) for (number, one), reply in zip(held.asked, given, strict=True)]
+    found = []
+    for kind in sorted({one.kind for _, one in held.asked}):
+        mine = [row for row, (_, one) in enumerate(held.asked) if one.kind == kind]
+        ((_, commonest),) = Counter(held.asked[row][1].answer for row in mine).most_common(1)
+        found.append(Answered(kind=kind, right=sum(right[row] for row in mine), n=len(mine), majority=commonest))
+    total, majority = sum(one.n for one in found), sum(one.majority for one in found)
+    return [*found, Answered(kind="all", right=sum(right), n=total, majority=majority)]
+
+
+def _is_right(asked: Question, reply: str, scene: Scene) -> bool:
+    """What the interpreter cannot read is wrong."""
+    try:
+        return interpreter.is_answer(asked.text, reply, scene)
+    except UserError:
+        return False

@@ -1,0 +1,187 @@
+"""Named vision-language models: `maquette train tiny-vlm` teaches one to caption table tops and to answer about them.
+
+A folder holds model.safetensors, tokenizer.json and vlm.json; robots' policies may begin with it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import nn
+
+from maquette.core.errors import UserError
+from maquette.core.files import read_json, replacing, sha256, write_json
+from maquette.core.provenance import commit, machine, versions
+from maquette.core.seeds import torch_generator
+from maquette.language import scene_sight, tokenizers
+from maquette.language.scene_chat import Answered
+from maquette.language.vlm import VisionLanguage
+from maquette.language.vlm_sizes import vlm_config
+from maquette.train.distributed import World
+from maquette.train.loop import TrainConfig, Trained, train
+from maquette.train.metrics import Sink
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
+
+CARD, WEIGHTS = "vlm.json", "model.safetensors"
+JUDGED = 4
+"""Batches of held-out tables whose loss is told while it trains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VlmRecipe:
+    """A model, what it sees, and how it is trained."""
+
+    about: str
+    size: str = "tiny"
+    pixels: int = 32
+    vocabulary: int = 512
+    pictures: int = 8
+    """In a batch."""
+    asked: int = 4
+    """Texts about each of them."""
+    shuffled: bool = False
+    """A control: texts of other pictures."""
+    examined: tuple[int, int] = (250, 4)
+    """Held-out tables that it is asked about at its end, and questions about each."""
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(
+            steps=4000,
+            optimizer=OptimizerConfig(lr=3e-3, weight_decay=0.01),
+            schedule=Schedule(warmup=100, cooldown=0.3),
+            save_every=500,
+            evaluate_every=500,
+        )
+    )
+
+
+RECIPES = {"tiny-vlm": VlmRecipe(about="a small PaliGemma of the scene world's table tops")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighted:
+    """A model from its folder."""
+
+    model: VisionLanguage
+    tokenizer: Tokenizer
+    size: str
+    pixels: int
+    weights: str
+    """SHA-256 of its file."""
+
+
+def carry_out(
+    recipe: VlmRecipe,
+    out: Path,
+    *,
+    sinks: Sequence[Sink] = (),
+    stage: Callable[[str], None] = lambda name: None,
+    progress: Callable[[int, int], None] | None = None,
+    world: World | None = None,
+) -> tuple[Trained, list[Answered]]:
+    """Train, and leave the model's folder in `out`; its answers on held-out tables, by kind of question.
+
+    Args:
+        recipe: the model and its training.
+        out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
+        sinks: further places for the numbers.
+        stage: told what is done now.
+        progress: told (steps done, steps in all) after every step.
+        world: the processes that train together; the first one examines.
+
+    Raises:
+        UserError: as `maquette.train.loop.train`.
+    """
+    stage("learning the vocabulary")
+    tokenizer, seed = scene_sight.sight_tokenizer(recipe.vocabulary), recipe.train.seed
+    config = vlm_config(recipe.size, pixels=recipe.pixels, vocabulary=tokenizer.get_vocab_size())
+    sights = scene_sight.Sights(
+        tokenizer=tokenizer,
+        pixels=recipe.pixels,
+        pictures=recipe.pictures,
+        asked=recipe.asked,
+        seed=seed,
+        shuffled=recipe.shuffled,
+    )
+    stage("training")
+    trained = train(
+        VisionLanguage(config).initialise(torch_generator(seed, "initialise")),
+        scene_sight.answer_loss,
+        scene_sight.count_written,
+        sights.batch,
+        recipe.train,
+        directory=out / "training",
+        evaluate=_held_out_loss(sights),
+        sinks=tuple(sinks),
+        progress=progress,
+        world=world,
+        made_of={"architecture": asdict(config), "tokenizer": tokenizer.to_str()},
+    )
+    if not (world or World()).leads:
+        return trained, []
+    model = trained.model.cpu().eval()
+    assert isinstance(model, VisionLanguage)
+    save(model, tokenizer, recipe, out)
+    stage("examining")
+    answered = scene_sight.examine(model, tokenizer, scene_sight.examination(*recipe.examined))
+    held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
+    about = {"machine": machine(), "versions": versions(), "commit": commit()}
+    told = {"recipe": asdict(recipe), "examination": held_out, "final": trained.final, "seconds": trained.seconds}
+    write_json(out / "training.json", told | about)
+    return trained, answered
+
+
+def _held_out_loss(sights: scene_sight.Sights) -> Callable[[nn.Module], dict[str, float]]:
+    """Nats a token of the answers about tables that training never sees."""
+    held = [sights.batch(step, held_out=True) for step in range(JUDGED)]
+
+    def evaluate(model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        moved = [{name: value.to(device) for name, value in batch.items()} for batch in held]
+        nats = sum(float(scene_sight.answer_loss(model, batch)) for batch in moved)
+        return {"validation_loss": nats / sum(float(scene_sight.count_written(batch)) for batch in held)}
+
+    return evaluate
+
+
+def save(model: VisionLanguage, tokenizer: Tokenizer, recipe: VlmRecipe, directory: Path) -> None:
+    """Write a model's folder; vlm.json comes last, so that a folder with one is whole.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    (directory / CARD).unlink(missing_ok=True)
+    with replacing(directory / WEIGHTS) as temporary:
+        weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+        save_file(weights, temporary, metadata={"format": "pt"})
+    tokenizers.save(tokenizer, directory)
+    card = {"size": recipe.size, "pixels": recipe.pixels, "weights": sha256(directory / WEIGHTS)}
+    write_json(directory / CARD, card)
+
+
+def load(directory: Path) -> Sighted:
+    """Read a model's folder.
+
+    Raises:
+        UserError: it is none, or a file of it is missing or damaged.
+    """
+    if not (directory / CARD).exists():
+        raise UserError(f"{directory} has no {CARD}; give a folder that maquette train tiny-vlm made.")
+    card, path = read_json(directory / CARD), directory / WEIGHTS
+    if not isinstance(card, dict) or not {"size", "pixels", "weights"} <= card.keys():
+        raise UserError(f"{directory / CARD} is not a model's card; restore it from a copy.")
+    if not path.exists() or sha256(path) != card["weights"]:
+        raise UserError(f"{path} is not what {CARD} was written with; restore both from one copy.")
+    tokenizer = tokenizers.load(directory)
+    config = vlm_config(card["size"], pixels=card["pixels"], vocabulary=tokenizer.get_vocab_size())
+    model = VisionLanguage(config)
+    try:
+        model.load_state_dict(load_file(path))
+    except (RuntimeError, SafetensorError, OSError) as error:
+        raise UserError(f"{path} does not fit {CARD} ({str(error).splitlines()[0]}); restore both.") from error
+    return Sighted(
+        model=model.eval(), tokenizer=tokenizer, size=card["size"], pixels=card["pixels"], weights=card["weights"]
+    )

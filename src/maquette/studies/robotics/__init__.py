@@ -1,0 +1,1 @@
+"""Studies of policies that act, and of what plans for them."""

@@ -1,0 +1,183 @@
+"""What a vision-language model is taught and asked, and the folder that it leaves."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from maquette.core.errors import UserError
+from maquette.core.seeds import numpy_generator
+from maquette.language import vlm_recipes
+from maquette.language.prompts import padded
+from maquette.language.scene_sight import (
+    CAPTION,
+    EVERY,
+    LONGEST,
+    Sights,
+    answer_loss,
+    asked_about,
+    captions,
+    count_written,
+    draw_table,
+    examination,
+    examine,
+    replies,
+    sight_tokenizer,
+    tally,
+)
+from maquette.language.tokenizers import end_id
+from maquette.language.vlm import VisionLanguage
+from maquette.language.vlm_sizes import SIZES, vlm_config
+from maquette.worlds.scene.vocabulary import is_held_out
+from maquette.worlds.scene.words import interpreter
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return sight_tokenizer(512)
+
+
+def sights(tokenizer, **changes):
+    return Sights(**{"tokenizer": tokenizer, "pixels": 16, "pictures": 3, "asked": 4, "seed": 0} | changes)
+
+
+def kept_out(scene):
+    return [(thing.colour, thing.shape) for thing in scene.things if is_held_out(thing.colour, thing.shape)]
+
+
+def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
+    kinds = set()
+    for i in range(60):
+        rng = numpy_generator(1, "test", i)
+        scene = draw_table(rng, held_out=False)
+        assert not kept_out(scene)
+        for one in captions(scene, rng, 2) + asked_about(scene, rng, 5):
+            kinds.add(one.kind)
+            said = one.answer if one.kind == CAPTION else one.prompt
+            assert not any(is_held_out(*pair) for pair in interpreter.combinations(said))
+            if one.kind == CAPTION:
+                assert interpreter.is_true(one.answer, scene)
+            else:
+                assert interpreter.is_answer(one.prompt, one.answer, scene)
+    assert kinds >= {CAPTION, "yes/no", "colour", "shape", "count", "where", "which"}
+
+
+def test_every_table_of_the_examination_holds_what_was_kept_from_training():
+    held = examination(40, 3)
+    assert all(kept_out(scene) for scene in held.scenes)
+    assert held.asked == examination(40, 3).asked
+    assert len(held.asked) > 100
+
+
+def test_the_judge_counts_right_answers_and_no_others():
+    held = examination(30, 4)
+    right = tally(held, [one.answer for _, one in held.asked])
+    assert all(one.accuracy == 1 for one in right)
+    assert right[-1].n == len(held.asked) == sum(one.n for one in right[:-1])
+    wrong = {"yes": "no", "no": "yes"}
+    denied = tally(held, [wrong.get(one.answer, "") for _, one in held.asked])
+    assert all(one.right == 0 for one in denied)
+    assert all(one.right == 0 for one in tally(held, ["red ball is is the"] * len(held.asked)))
+    always = {one.kind: one for one in tally(held, ["yes"] * len(held.asked))}
+    assert always["yes/no"].right in (always["yes/no"].majority, always["yes/no"].n - always["yes/no"].majority)
+    assert always["all"].right == always["yes/no"].right
+
+
+def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
+    source = sights(tokenizer)
+    a, b, other = source.batch(3), source.batch(3), source.batch(4)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["images"], other["images"])
+    assert a["images"].shape == (12, 1, 3, 16, 16)
+    assert torch.equal(a["images"][0], a["images"][3])
+    assert not torch.equal(a["images"][0], a["images"][4])
+    end = end_id(tokenizer)
+    assert (a["tokens"][:, 0] == end).all()
+    assert torch.equal(a["tokens"][:, 1:], a["targets"][:, :-1])
+    for row in range(12):
+        learned = a["weights"][row] > 0
+        length = int(learned.sum())
+        assert learned[:length].all(), "nothing behind an answer's end counts"
+        if length <= LONGEST:
+            assert a["targets"][row, length - 1] == end
+    assert a["tokens"].shape[1] < LONGEST < source.batch(EVERY - 1)["tokens"].shape[1] + 9, "captions are long"
+    assert float(count_written(a)) == pytest.approx(float(a["weights"].sum()))
+    mixed = sights(tokenizer, shuffled=True).batch(3)
+    assert torch.equal(mixed["images"][4:], a["images"][:-4])
+    assert all(torch.equal(a[name], mixed[name]) for name in a if name != "images")
+
+
+def test_two_pictures_are_learned_by_heart_and_told_apart(tokenizer):
+    source = sights(tokenizer, pictures=2, asked=1)
+    batch = source.batch(0)
+    prompt, written = padded(tokenizer, ["what colour is it?"] * 2)
+    ids, there = padded(tokenizer, [" red", " dark blue"])
+    end = end_id(tokenizer)
+    edge, ids = torch.full((2, 1), end), torch.where(there, ids, end)
+    batch |= {"prompt": prompt, "written": written, "weights": torch.ones(2, ids.shape[1] + 1)}
+    batch |= {"tokens": torch.cat((edge, ids), 1), "targets": torch.cat((ids, edge), 1)}
+    model = VisionLanguage(vlm_config("tiny", pixels=16, vocabulary=tokenizer.get_vocab_size()))
+    model.initialise(torch.Generator().manual_seed(0))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        answer_loss(model, batch).backward()
+        optimizer.step()
+    assert replies(model, tokenizer, batch["images"], ["what colour is it?"] * 2) == ["red", "dark blue"]
+    swapped = replies(model, tokenizer, batch["images"].flip(0), ["what colour is it?"] * 2)
+    assert swapped == ["dark blue", "red"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model that learned for two steps."""
+    out = tmp_path_factory.mktemp("vlm") / "tiny-vlm"
+    recipe = vlm_recipes.RECIPES["tiny-vlm"]
+    train = replace(recipe.train, steps=2, device="cpu", precision="fp32", save_every=0, evaluate_every=0)
+    recipe = replace(recipe, pixels=16, pictures=2, asked=2, examined=(5, 2), train=train)
+    _, answered = vlm_recipes.carry_out(recipe, out)
+    assert answered[-1].kind == "all"
+    return out
+
+
+def test_a_folder_says_what_it_is_and_answers_as_the_model_did(folder):
+    told = json.loads((folder / "training.json").read_text())
+    assert told["examination"][-1]["n"] == 10
+    assert np.isfinite(told["final"]["validation_loss"])
+    seen = vlm_recipes.load(folder)
+    assert (seen.size, seen.pixels) == ("tiny", 16)
+    held = examination(5, 2)
+    assert [one.right for one in examine(seen.model, seen.tokenizer, held)] == [
+        one["right"] for one in told["examination"]
+    ]
+
+
+def test_what_is_no_model_is_refused_in_a_sentence(folder, tmp_path):
+    with pytest.raises(UserError, match=r"has no vlm\.json"):
+        vlm_recipes.load(tmp_path)
+    for file in ("vlm.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / file).write_bytes((folder / file).read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["norm.weight"] += 1
+    save_file(weights, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match=r"is not what vlm\.json was written with"):
+        vlm_recipes.load(tmp_path)
+    (tmp_path / "vlm.json").write_text("{}")
+    with pytest.raises(UserError, match="not a model's card"):
+        vlm_recipes.load(tmp_path)
+    with pytest.raises(UserError, match="did you mean 'tiny'"):
+        vlm_config("tyni", pixels=16, vocabulary=9)
+
+
+def test_flops_are_those_of_the_products():
+    config = vlm_config("tiny", pixels=32, vocabulary=300)
+    parameters = sum(p.numel() for name, p in VisionLanguage(config).named_parameters() if "embedding" not in name)
+    tokens = config.vision.tokens + 8
+    assert config.flops(1, 8) == pytest.approx(2 * tokens * parameters, rel=0.5)
+    assert config.flops(2, 8) > 1.8 * config.flops(1, 8)
+    assert [vlm_config(name, pixels=32, vocabulary=300).layers for name in SIZES] == [2, 4, 6]
