@@ -34,6 +34,8 @@ class Deed:
     """The thing that it does it to."""
     zone: str | None = None
     """The colour of the zone that it brings that thing to."""
+    steps: tuple[int, ...] = ()
+    """From which frames to the next it goes on; none given: in the whole clip."""
     told: bool = True
     """Worth telling in a caption; else true but for questions only."""
 
@@ -116,7 +118,9 @@ class Happenings:
                 continue
             begin = float(np.argmax(mine)) * self.dt
             verb = "roll" if rolls else "slide"
-            found.append(Deed(thing=i, verb=verb, time=begin, direction=way, path="along the ground"))
+            found.append(
+                Deed(thing=i, verb=verb, time=begin, direction=way, path="along the ground", steps=_steps(mine))
+            )
         return found
 
     def _on_ramp(self, i: int) -> list[Deed]:
@@ -134,7 +138,8 @@ class Happenings:
         begin = float(np.argmax(both)) * self.dt
         verb = "roll" if rolls else "slide"
         clear = self.tracks.goes(i, way)
-        return [Deed(thing=i, verb=verb, time=begin, direction=way if clear else None, path="down the ramp")]
+        way = way if clear else None
+        return [Deed(thing=i, verb=verb, time=begin, direction=way, path="down the ramp", steps=_steps(both))]
 
     def _in_air(self, i: int) -> list[Deed]:
         free, (x, y) = self.tracks.in_air(i), self.position[:, i].T
@@ -145,7 +150,17 @@ class Happenings:
             top = start + int(np.argmax(y[start:end]))
             drop = float(y[top] - y[top : end + 1].min())
             if end - start >= 3 and sideways >= lexicon.TRAVELLED.yes and self.tracks.goes(i, way):
-                found.append(Deed(thing=i, verb="fly", time=start * self.dt, direction=way, path="through the air"))
+                steps = tuple(range(start, end - 1))
+                found.append(
+                    Deed(
+                        thing=i,
+                        verb="fly",
+                        time=start * self.dt,
+                        direction=way,
+                        path="through the air",
+                        steps=steps,
+                    )
+                )
             if drop >= lexicon.TRAVELLED.yes and not any(deed.verb == "fall" for deed in found):
                 landed = end <= self.last and bool(self.tracks.on_ground(i)[end:].any())
                 wet = (
@@ -153,7 +168,8 @@ class Happenings:
                     and y[end : end + 2].min(initial=1) < self.tracks.water - lexicon.SUBMERGED.yes
                 )
                 path = "into the water" if wet else "to the ground" if landed else None
-                found.append(Deed(thing=i, verb="fall", time=top * self.dt, path=path))
+                steps = tuple(range(top, min(end, self.last)))
+                found.append(Deed(thing=i, verb="fall", time=top * self.dt, path=path, steps=steps))
         return found + self._bounces(i)
 
     def _bounces(self, i: int) -> list[Deed]:
@@ -167,20 +183,26 @@ class Happenings:
                 continue
             # The lowest frame may be one in which it is still, or again, over the ground.
             over = float(y[low] - air[low])
-            rise, drop = (self._peak(side) - over for side in (y[low:], y[low::-1]))
+            after, before = low + self._climb(y[low:]), low - self._climb(y[low::-1])
+            rise, drop = float(y[after]) - over, float(y[before]) - over
             near = float(air[low]) <= lexicon.TOUCHING.yes + 0.5 * np.abs(np.diff(y[max(low - 2, 0) : low + 2])).max()
             dry = self.tracks.water is None or y[low] > self.tracks.water + lexicon.SUBMERGED.yes
             if min(rise, drop) >= lexicon.REBOUND.yes and near and dry:
                 way = self.tracks.only_way(i)
-                sideways = way if way in ("left", "right") else None
-                return [Deed(thing=i, verb="bounce", time=low * self.dt, direction=sideways, path="off the ground")]
+                aside = abs(float(self.position[after, i, 0] - self.position[before, i, 0]))
+                sideways = way if way in ("left", "right") and aside >= lexicon.WENT.yes else None
+                steps = tuple(range(before, after))
+                time = low * self.dt
+                return [
+                    Deed(thing=i, verb="bounce", time=time, direction=sideways, path="off the ground", steps=steps)
+                ]
         return []
 
     @staticmethod
-    def _peak(heights: Float[np.ndarray, " frames"]) -> float:
-        """The height up to which it climbs before it first comes down."""
+    def _climb(heights: Float[np.ndarray, " frames"]) -> int:
+        """How many frames it climbs before it first comes down."""
         falling = np.flatnonzero(np.diff(heights) < 0)
-        return float(heights[falling[0] if len(falling) else -1])
+        return int(falling[0]) if len(falling) else len(heights) - 1
 
     def _in_water(self, i: int) -> list[Deed]:
         if self.tracks.water is None:
@@ -191,14 +213,16 @@ class Happenings:
         surfaced = np.abs(y - self.tracks.water) <= 0.85 * thing.radius
         if surfaced[-5:].all() and float(self.tracks.air(i)[-1]) >= lexicon.TOUCHING.no:
             if self.tracks.goes(i, "up") and y[0] < self.tracks.water - thing.reach:
-                found.append(Deed(thing=i, verb="rise", time=self.onset(i), path="to the surface"))
+                steps = tuple(range(round(self.onset(i) / self.dt), int(np.argmax(y))))
+                found.append(Deed(thing=i, verb="rise", time=self.onset(i), path="to the surface", steps=steps))
             found.append(Deed(thing=i, verb="float", time=float(np.argmax(surfaced)) * self.dt, path="in the water"))
         gone = y[-1] + thing.reach < self.tracks.water - lexicon.SUBMERGED.yes or self.tracks.on_ground(i)[-1]
         if len(under) and gone:
             begin = max(under[0] - 1, 0)
             begin = begin if y[begin] - thing.radius < self.tracks.water - lexicon.SUBMERGED.yes else under[0]
             if y[begin] - y[-1] >= lexicon.TRAVELLED.yes:
-                found.append(Deed(thing=i, verb="sink", time=float(under[0]) * self.dt, path="in the water"))
+                time, steps = float(under[0]) * self.dt, tuple(range(begin, self.last))
+                found.append(Deed(thing=i, verb="sink", time=time, path="in the water", steps=steps))
         return found
 
     def _behind(self, i: int) -> list[Deed]:
@@ -283,6 +307,10 @@ class Happenings:
             time = float(np.argmax(self.clip.openings > lexicon.AJAR.middle * travel)) * self.dt
             found.append(Deed(thing=ROBOT, verb="open", time=time))
         return found
+
+
+def _steps(so: Bool[np.ndarray, " steps"]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(so).tolist())
 
 
 def runs_of(so: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:
