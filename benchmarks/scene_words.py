@@ -192,7 +192,10 @@ def main() -> int:
     if arguments.record:
         about = {"machine": machine(), "versions": versions(), "commit": commit()}
         found = {"scenes": arguments.scenes, "first_seed": arguments.first, "n": dict(sorted(n.items()))}
-        found |= {"right": {kind: right[kind] for kind in sorted(n)}, "refused": {kind: refused[kind] for kind in false}}
+        found |= {
+            "right": {kind: right[kind] for kind in sorted(n)},
+            "refused": {kind: refused[kind] for kind in false},
+        }
         found |= {"false_caught": caught.mean, "false_caught_low": caught.low, "missed": missing}
         write_json(RECORD, about | found)
     below = [kind for kind in false if right[kind] < FLOOR * n[kind]]

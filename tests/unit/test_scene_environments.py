@@ -281,7 +281,7 @@ def digest(embodiment):
 
 
 SAME_EVERYWHERE = {
-    "pusher": "",
+    "pusher": "835df43429b6cb2fdf6b75819082e49f0d1957471f9f3b34abd597c169dadba0",
     "gripper": "",
     "arm": "",
 }

@@ -200,8 +200,6 @@ def test_nothing_there_is_no_precision_and_no_f1(clips):
     nothing = attribute_accuracy([GARBAGE] * len(clips), [Asked.of(clip) for clip in clips])
     assert all(np.isnan(one.precision) for one in nothing.values())
     assert all(one.f1 == 0 for one in nothing.values())
-    half = attribute_accuracy(
-        [Reading.of(clips[0]), *[GARBAGE] * (len(clips) - 1)], [Asked.of(clip) for clip in clips]
-    )
+    half = attribute_accuracy([Reading.of(clips[0]), *[GARBAGE] * (len(clips) - 1)], [Asked.of(clip) for clip in clips])
     assert half["colour"].precision == 1.0
     assert 0 < half["colour"].f1 < 1

@@ -1,4 +1,4 @@
-"""What a value must be, or one clear sentence: shared by all in the scene world that takes numbers, words and states."""
+"""What a value must be, or one clear sentence: shared by all in the scene world that takes numbers and words."""
 
 import math
 from collections.abc import Iterable

@@ -37,7 +37,7 @@ EDGE = 0.01
 TRIES = 400
 """Stages drawn before a request counts as impossible."""
 LONG, SOME = 4.0, 40
-"""Seconds up to which a longer clip is sought, of one that is too short for its law, and stages drawn of each length."""
+"""Seconds up to which a longer clip is sought of one too short for its law, and stages drawn of each length."""
 
 
 MOST = 4

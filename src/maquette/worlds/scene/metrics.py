@@ -113,6 +113,17 @@ class Accuracy:
         return self.right / self.n if self.n else float("nan")
 
     @property
+    def precision(self) -> float:
+        """The share of what is there; NaN if nothing is."""
+        return self.right / self.found if self.found else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both, which what is there too much lowers as well; NaN if there is neither."""
+        both = self.n + self.found
+        return 2 * self.right / both if both else float("nan")
+
+    @property
     def interval(self) -> Interval:
         """Wilson's of the recall, at 95 %, as though each were drawn on its own."""
         return wilson_interval(self.right, self.n, 0.95)

@@ -146,7 +146,8 @@ def simulate(
         things collide is the one after.
 
     Raises:
-        UserError: the scene is seen from above or holds what is no number, things overlap at the start, or a pendulum's bob does not exist.
+        UserError: the scene is seen from above or holds what is no number, things overlap at the start, or a
+            pendulum's bob does not exist.
     """
     if scene.view != "side":
         raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")

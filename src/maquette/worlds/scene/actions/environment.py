@@ -142,7 +142,9 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         render_mode: str | None = None,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise UserError(f"render_mode = {render_mode!r} must be None or 'rgb_array'; there is no window to draw to.")
+            raise UserError(
+                f"render_mode = {render_mode!r} must be None or 'rgb_array'; there is no window to draw to."
+            )
         tasks = (task,) if isinstance(task, str) else tuple(task)
         self.setting = Setting(tasks=tasks, embodiment=embodiment, size=size, control_hz=control_hz, layout=layout)
         self.action_space, self.observation_space = self.setting.action_space, self.setting.observation_space

@@ -18,7 +18,7 @@ Combinations = Literal["train", "held out", "any"]
 Kind = tuple[Colour, Shape]
 Item = TypeVar("Item")
 
-MOST = 20
+MOST = 100
 """Things on a table beside those of its task; what fits is found out."""
 SEQUENCES: tuple[tuple[Task, Task], ...] = (
     ("reach", "push-to"),

@@ -134,7 +134,11 @@ class Liar:
         things = self.facts.things
         changed = replace(things[i], **{name: value})
         ways: list[Properties] = [("colour", "shape"), ("size", "colour", "shape"), ("colour", "material", "shape")]
-        ways = [names for names in (*ways, phrases.FULL) if name in names and not _exists(things, {one: getattr(changed, one) for one in names})]
+        ways = [
+            names
+            for names in (*ways, phrases.FULL)
+            if name in names and not _exists(things, {one: getattr(changed, one) for one in names})
+        ]
         if ways:
             names = pick(self.rng, ways)
             one, other = (phrases.a(phrases.nominal(self.rng, thing, names)) for thing in (things[i], changed))
@@ -336,9 +340,7 @@ class Liar:
 
 # ---- in sentences that are there already ----
 
-_HEADS = {
-    form: (head, n) for head, forms in lexicon.NOUNS.items() for pair in forms for n, form in enumerate(pair)
-}
+_HEADS = {form: (head, n) for head, forms in lexicon.NOUNS.items() for pair in forms for n, form in enumerate(pair)}
 _ADJECTIVES = {
     word: (name, value)
     for name, table in lexicon.PROPERTIES.items()

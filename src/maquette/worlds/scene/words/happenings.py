@@ -10,10 +10,12 @@ from maquette.worlds.scene.geometry import HAND
 from maquette.worlds.scene.state import Clip
 from maquette.worlds.scene.words import lexicon
 from maquette.worlds.scene.words.facts import Facts, clearly
-from maquette.worlds.scene.words.tracks import PACE, Tracks
+from maquette.worlds.scene.words.tracks import PACE, WAYS, Tracks
 
 CREEPING = 0.01
 """Widths a second up to which a thing rests beyond doubt."""
+STOPPED, AT_ONCE = 0.003, lexicon.AFTER.yes / 2
+"""Widths from its last place at which it has stopped beyond doubt, and seconds in which it must come to that."""
 
 
 ROBOT = -1
@@ -95,7 +97,8 @@ class Happenings:
         moving = np.flatnonzero(left > lexicon.RESTED.yes)
         if not len(moving) or (self.last - moving[-1] - 1) * self.dt < lexicon.STOPPED.yes:
             return []
-        if float(np.abs(self.velocity[-3:, i]).max()) > CREEPING:
+        crept = np.flatnonzero(left > STOPPED)
+        if float(np.abs(self.velocity[-3:, i]).max()) > CREEPING or (crept[-1] - moving[-1]) * self.dt > AT_ONCE:
             return []
         return [Deed(thing=i, verb="stop", time=float(moving[-1] + 1) * self.dt)]
 
@@ -193,9 +196,7 @@ class Happenings:
                 sideways = way if way in ("left", "right") and aside >= lexicon.WENT.yes else None
                 steps = tuple(range(before, after))
                 time = low * self.dt
-                return [
-                    Deed(thing=i, verb="bounce", time=time, direction=sideways, path="off the ground", steps=steps)
-                ]
+                return [Deed(thing=i, verb="bounce", time=time, direction=sideways, path="off the ground", steps=steps)]
         return []
 
     @staticmethod
@@ -285,28 +286,44 @@ class Happenings:
         if not self.clip.robots:
             return []
         facts, found = Facts(self.clip), list[Deed]()
-        tips = np.array([robot.joints[-1] for robot in self.clip.robots])
-        for i, thing in enumerate(self.clip.things):
-            steps = np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1)
-            near = np.linalg.norm(self.position[1:, i] - tips[1:], axis=1) < thing.reach + HAND
-            runs = runs_of(near & (steps > PACE * self.dt))
-            far = [float(steps[start:end].sum()) for start, end in runs]
-            if not self.tracks.moves(i) or max(far, default=0.0) < lexicon.PUSHED.yes:
+        for i in range(len(self.clip.things)):
+            run = self._robot_moves(i) if self.tracks.moves(i) else None
+            if run is None:
                 continue
-            time = runs[int(np.argmax(np.array(far) >= lexicon.PUSHED.yes))][0] * self.dt
+            start, end = run
             zone = facts.zone_of(i, end=True)
             brought = zone is not None and facts.in_zone(i, zone) is False
             if zone and brought:
-                found.append(Deed(thing=ROBOT, verb="bring", other=i, time=time, zone=zone.colour))
-            found.append(
-                Deed(thing=ROBOT, verb="push", other=i, time=time, direction=self.tracks.only_way(i), told=not brought)
-            )
+                found.append(Deed(thing=ROBOT, verb="bring", other=i, time=start * self.dt, zone=zone.colour))
+            way = self.tracks.only_way(i)
+            if way:
+                axis, sign = WAYS[way]
+                far = sign * float(self.position[end, i, axis] - self.position[start, i, axis])
+                way = way if far >= lexicon.WENT.yes else None
+            push = Deed(thing=ROBOT, verb="push", other=i, time=start * self.dt, direction=way, told=not brought)
+            found.append(push)
         travel = facts.drawer.travel if facts.drawer else 1.0
         ajar = [clearly(float(opening) / travel, lexicon.AJAR) for opening in self.clip.openings]
         if ajar and ajar[0] is False and ajar[-1]:
             time = float(np.argmax(self.clip.openings > lexicon.AJAR.middle * travel)) * self.dt
             found.append(Deed(thing=ROBOT, verb="open", time=time))
         return found
+
+    def _robot_moves(self, i: int) -> tuple[int, int] | None:
+        """First and last frames in which the robot clearly moves a thing, unless it may have done so before."""
+        tips = np.array([robot.joints[-1] for robot in self.clip.robots])
+        steps = np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1)
+        gap = np.linalg.norm(self.position[1:, i] - tips[1:], axis=1) - self.clip.things[i].reach - HAND
+
+        def runs(within: float, far: float) -> list[tuple[int, int]]:
+            return [
+                run for run in runs_of((gap < within) & (steps > PACE * self.dt)) if steps[slice(*run)].sum() >= far
+            ]
+
+        sure, perhaps = runs(0.0, lexicon.PUSHED.yes), runs(lexicon.TOUCHING.no, lexicon.PUSHED.no)
+        if not sure or (sure[0][0] - perhaps[0][0]) * self.dt > AT_ONCE:
+            return None
+        return sure[0]
 
 
 def _steps(so: Bool[np.ndarray, " steps"]) -> tuple[int, ...]:

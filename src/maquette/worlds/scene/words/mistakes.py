@@ -1,4 +1,4 @@
-"""Orders, plans, answers and dialogues with one thing wrong in them, by construction: no reader of sentences is asked."""
+"""Orders, plans, answers and dialogues with one thing wrong in them by construction; no reader is asked."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -76,13 +76,14 @@ def _no(answers: Iterator[bool | None]) -> bool | None:
 
 def bad_plans(goal: Goal, scene: Scene, rng: np.random.Generator) -> Iterator[str]:
     """Plans that do not reach a goal: for something else, without their last step, or in the wrong order."""
-    others = other_goals(goal, scene, rng)
+    one_thing = isinstance(goal, Then) and _same_thing(goal, scene)  # who pushes it has reached it
+    others = [] if one_thing else other_goals(goal, scene, rng)
     if others:
         yield plan(pick(rng, others), scene, rng)
     steps = plan(goal, scene, rng).split(". ")
     if len(steps) > 2 and not isinstance(_last(goal), Reach):  # "1", "go to the box", "2", …
         yield ". ".join(steps[:-2]) + "."
-    if isinstance(goal, Then) and isinstance(goal.first, PushTo | OpenDrawer) and not _same_thing(goal, scene):
+    if isinstance(goal, Then) and isinstance(goal.first, PushTo | OpenDrawer) and not one_thing:
         yield plan(Then(first=goal.second, second=goal.first), scene, rng)
 
 
@@ -91,9 +92,9 @@ def _last(goal: Goal) -> Goal:
 
 
 def _same_thing(goal: Then, scene: Scene) -> bool:
-    """Whether both steps push one thing, in whatever words."""
+    """Whether both steps are about one thing, in whatever words."""
     facts = Facts(scene)
-    things = [_fitting(one.thing, facts) for one in (goal.first, goal.second) if isinstance(one, PushTo)]
+    things = [_fitting(one.thing, facts) for one in (goal.first, goal.second) if isinstance(one, PushTo | Reach)]
     return len(things) == 2 and things[0] == things[1]
 
 
@@ -107,7 +108,9 @@ def wrong_answers(question: Question, state: Scene | Clip, rng: np.random.Genera
     if question.kind == "yes/no":
         yield "no" if answer == "yes" else "yes"
     elif question.kind in VALUES:
-        there = [value for value in VALUES[question.kind] if any(_is(facts, i, question.kind, value) for i in facts.told)]
+        there = [
+            value for value in VALUES[question.kind] if any(_is(facts, i, question.kind, value) for i in facts.told)
+        ]
         others = [value for value in there if value != answer] or [v for v in VALUES[question.kind] if v != answer]
         yield pick(rng, others)
     elif question.kind == "count":
@@ -177,4 +180,3 @@ def _otherwise(turn: str, state: Scene | Clip, rng: np.random.Generator) -> str 
         number = lexicon.NUMBERS.index(last)
         return f"{lexicon.NUMBERS[number + 1 if number == 0 else number - 1]}."
     return None
-

@@ -69,14 +69,18 @@ class Tracks:
     def pace(self, i: int, steps: Sequence[int] = ()) -> str | None:
         """quickly or slowly, if its mean speed is so in the whole clip and in some steps of it, one more or less."""
         some = np.array(steps or range(self.last))
-        paces = {self._pace(i, those) for those in (np.arange(self.last), some, some[1:], some[:-1])}
+        paces = {
+            self._pace(i, those, least)
+            for those in (np.arange(self.last), some, some[1:], some[:-1])
+            for least in (PACE / 2, PACE)
+        }
         return paces.pop() if len(paces) == 1 else None
 
-    def _pace(self, i: int, steps: Int[np.ndarray, " some"]) -> str | None:
-        """The same by its velocities and by its places."""
+    def _pace(self, i: int, steps: Int[np.ndarray, " some"], least: float) -> str | None:
+        """The same by its velocities and by its places, where these are above some least."""
         speeds = np.linalg.norm(self.velocity[:, i], axis=1)[np.unique([steps, steps + 1])]
         ways = (np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1) / self.dt)[steps]
-        moving, going = speeds[speeds > PACE / 2], ways[ways > PACE / 2]
+        moving, going = speeds[speeds > least], ways[ways > least]
         if not len(moving) or not len(going) or self.moves(i) is not True:
             return None
         means = float(moving.mean()), float(going.mean())

@@ -159,7 +159,8 @@ def _sinks(motion: Motion, i: int, direction: str | None, where: tuple[str, ...]
     if ys[-1] + radius > motion.water and motion.on(i, motion.frames - 1) != "ground":
         return
     if ys[wet[0]] - ys[-1] > lexicon.TRAVELLED.middle:
-        yield Phase(wet[0] * motion.dt, range(wet[0], motion.frames - 1))
+        under = next(k for k, y in enumerate(ys) if k >= wet[0] and y <= motion.water)
+        yield Phase(under * motion.dt, range(max(under - 1, wet[0]), motion.frames - 1))
 
 
 def _stops(motion: Motion, i: int, direction: str | None, where: tuple[str, ...]) -> Iterator[Phase]:
@@ -270,8 +271,7 @@ def _in_water(motion: Motion, i: int, frames: list[int], path: str) -> bool:
     """Into the water, in it, or from below to its surface."""
     ys, radius, water = motion.axes[1][i], motion.radius[i], motion.water
     if path == "into the water":
-        above = ys[frames[0]] - radius >= water + lexicon.SUBMERGED.no
-        return above and any(ys[k] < water for k in frames)
+        return ys[frames[0]] >= water and any(ys[k] < water for k in frames)
     if path == "in the water":
         return sum(ys[k] - radius < water for k in frames) > len(frames) / 2
     below = ys[frames[0]] + radius < water

@@ -206,9 +206,7 @@ class Motion:
         """How far it goes in some steps on one kind of ground; with a direction, how far of that leads there."""
         those, all_steps = {*self.leading(i, direction)}, self.steps(i)
         return sum(
-            math.hypot(*all_steps[k])
-            for k in steps
-            if k in those and self.on(i, k) == surface == self.on(i, k + 1)
+            math.hypot(*all_steps[k]) for k in steps if k in those and self.on(i, k) == surface == self.on(i, k + 1)
         )
 
     def flights(self, i: int) -> Iterator[tuple[int, int]]:
