@@ -14,10 +14,13 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -49,7 +52,8 @@ from maquette.worlds.scene.words.mistakes import bad_plans, missed, other_goals,
 from maquette.worlds.scene.words.questions import questions
 
 RECORD = Path("results/scene/words.json")
-FIRST = 100_000
+FIRST, SHARE = 100_000, 100
+"""The first seed, and how many a process takes at a time."""
 FLOOR = 0.99
 """Of the false sentences of every kind, that must be caught."""
 
@@ -89,6 +93,13 @@ def checks(seed: int) -> Iterator[Check]:
         run = episode_of(seed)
         yield from _of_sentences(run.clip, seed, rng)
         yield from _of_deeds(run, rng)
+
+
+def _of_seeds(seeds: range) -> list[tuple[int, Check]]:
+    """All of some seeds; the texts of those that were wrong only."""
+    torch.set_num_threads(1)
+    found = ((seed, check) for seed in seeds for check in checks(seed))
+    return [(seed, check._replace(text="") if check.right else check) for seed, check in found]
 
 
 def _of_sentences(state: Scene | Clip, seed: int, rng: np.random.Generator) -> Iterator[Check]:
@@ -173,13 +184,16 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=FIRST, help="seed of the first scene")
     arguments = parser.parse_args()
     right, n, refused, missing = Counter[str](), Counter[str](), Counter[str](), dict[str, list[str]]()
-    for seed in track(range(arguments.first, arguments.first + arguments.scenes), "scenes", transient=True):
-        for check in checks(seed):
-            n[check.kind] += 1
-            right[check.kind] += check.right
-            refused[check.kind] += check.refused
-            if not check.right and len(missing.setdefault(check.kind, [])) < 5:
-                missing[check.kind].append(f"seed {seed}: {check.text}")
+    seeds = range(arguments.first, arguments.first + arguments.scenes)
+    shares = [seeds[first : first + SHARE] for first in range(0, len(seeds), SHARE)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for share in track(pool.map(_of_seeds, shares), "scenes", total=len(shares), transient=True):
+            for seed, check in share:
+                n[check.kind] += 1
+                right[check.kind] += check.right
+                refused[check.kind] += check.refused
+                if not check.right and len(missing.setdefault(check.kind, [])) < 5:
+                    missing[check.kind].append(f"seed {seed}: {check.text}")
     false = [kind for kind in n if kind.startswith("false")]
     caught = wilson_interval(sum(right[kind] for kind in false), sum(n[kind] for kind in false), 0.95)
     console = Console(width=120)
