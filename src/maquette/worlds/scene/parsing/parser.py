@@ -26,6 +26,8 @@ AT_ONCE = 16
 """Clips read together."""
 LOOKS = 2
 """At what was not explained, on the table top."""
+ODD, FINE = 10.0, 0.5
+"""Difference of a place, of 255, from which on it is looked at again where that of all is no more than so much."""
 
 
 def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
@@ -87,7 +89,7 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             draft.layers = layers_of(seen[rows], back[rows], free_of(draft.machine, seen[rows]), known, filled)
     readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
     for _ in range(LOOKS):
-        poor = [i for i, reading in enumerate(readings) if reading.rejected and drafts[i].is_crowded]
+        poor = [i for i, reading in enumerate(readings) if drafts[i].is_crowded and _is_poor(reading)]
         for i in poor:
             rows = slice(i * length, (i + 1) * length)
             _look_again(drafts[i], seen[rows], things, paths)
@@ -95,9 +97,10 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             again = judged(frames[poor], [_reading(drafts[i], things, paths, length, fps) for i in poor])
             for i, reading in zip(poor, again, strict=True):
                 rows = slice(i * length, (i + 1) * length)
-                if reading.rejected is None:
-                    reading = _unless_changing(reading, drafts[i], seen[rows], things, paths)
-                readings[i] = reading
+                if readings[i].rejected is None:
+                    readings[i] = _better(readings[i], reading)
+                else:
+                    readings[i] = _unless_changing(reading, drafts[i], seen[rows], things, paths)
     return readings
 
 
@@ -132,6 +135,16 @@ def _look_again(
     paths += look.paths
 
 
+def _is_poor(reading: Reading) -> bool:
+    """Whether it is rejected, or some place is off where all the rest is explained."""
+    return reading.rejected is not None or (reading.residual_peak > ODD and reading.residual_mean < FINE)
+
+
+def _better(one: Reading, other: Reading) -> Reading:
+    """The one whose drawing is more like the frames, if both were read."""
+    return other if other.rejected is None and other.residual_mean < one.residual_mean else one
+
+
 def _unless_changing(
     reading: Reading,
     draft: Draft,
@@ -140,7 +153,9 @@ def _unless_changing(
     paths: list[Path],
 ) -> Reading:
     """The reading, or why not: a second look takes things for the same in all frames, which they may not be."""
-    changed = changing(seen, _scenery(draft, seen), _look_of(draft, things, paths)) if draft.tracks else None
+    if reading.rejected is not None or not draft.tracks:
+        return reading
+    changed = changing(seen, _scenery(draft, seen), _look_of(draft, things, paths))
     if changed is None:
         return reading
     draft.why_not = _changes(changed)
