@@ -31,13 +31,14 @@ bench:  ## the benchmarks: nothing else should run beside them
 	@bash scripts/setup.sh dev
 	@for file in benchmarks/*.py; do $(bin)/python $$file || exit 1; done
 
-outside:  ## checks that need other projects' heavy packages or outside data, in .venv-outside
+outside:  ## one table of every check against other projects' readers and clients, in .venv-outside
 	@VENV=.venv-outside bash scripts/setup.sh dev,hub,track,peers
 	@bash scripts/lerobot.sh
 	@bash scripts/openpi.sh
-	@.venv-outside/bin/python -m pytest -W default -rs tests/outside
+	@.venv-outside/bin/python -m pytest -W default -m against --record results/outside.json tests/outside \
+	  $$(grep -rl --include="test_*.py" "mark.against(" tests/parity tests/e2e tests/unit)
 
-docs:  ## regenerate what is generated: RESULTS.md, the tables in README.md and docs/
+docs:  ## regenerate what is generated: RESULTS.md, tables in README.md and docs/, the API reference in docs/api
 	@bash scripts/setup.sh dev
 	@$(bin)/python scripts/generate_docs.py
 

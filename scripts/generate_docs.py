@@ -1,14 +1,19 @@
-"""Regenerates what is generated, from the records in results/: RESULTS.md and tables in README.md and docs/.
+"""Regenerates what is generated: from the records in results/ RESULTS.md and tables in README.md and docs/; from the
+sources docs/api/, the drawing of the layers, and what systems cost in lines.
 
 `--check` writes nothing and exits with 1 if one of them is out of date.
 """
 
+import ast
 import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import costs
+import layers
+import reference
 from rich.console import Console
 
 from maquette.core.files import write_text
@@ -22,6 +27,7 @@ from maquette.lab.terminal import Display
 from maquette.studies import SYSTEMS, System
 
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "maquette"
 BEGIN, END = "<!-- systems:begin -->", "<!-- systems:end -->"
 PREAMBLE = """# Results
 
@@ -108,15 +114,25 @@ TABLES = {
         "experts": "benchmarks/scene_experts.json",
     },
     "chat.md": {"answers": "chat/tiny_chat.json"},
+    "own-things.md": {"outside": "outside.json"},
 }
 """Pages in docs/, their tables, and the record of each."""
 
 
 def filled(old: str, tables: Mapping[str, str]) -> str:
     """A page with its tables replaced, each by what its record holds."""
+    texts = {}
     for name, path in tables.items():
         record = ROOT / "results" / path
-        text = ROWS[name](json.loads(record.read_text(encoding="utf-8"))) if record.exists() else "No record yet."
+        texts[name] = (
+            ROWS[name](json.loads(record.read_text(encoding="utf-8"))) if record.exists() else "No record yet."
+        )
+    return with_parts(old, texts)
+
+
+def with_parts(old: str, parts: Mapping[str, str]) -> str:
+    """A page with what stands between the markers of each name replaced."""
+    for name, text in parts.items():
         begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
         old = between(old, begin, end, f"{begin}\n{text}\n{end}")
     return old
@@ -187,7 +203,37 @@ def answers_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"The run: {spent}, commit {record['commit'][:7]}."])
 
 
-ROWS = {"parser": parser_table, "words": words_table, "experts": experts_table, "answers": answers_table}
+def outside_table(record: dict[str, Any]) -> str:
+    """A row for each project that was asked: how many checks there were, and how they ended."""
+    lines = ["| project | version | checks | passed | failed | skipped |", "|---" * 6 + "|"]
+    checks = record["checks"]
+    for name, version in dict.fromkeys((one["against"], one["version"]) for one in checks):
+        those = [one for one in checks if one["against"] == name]
+        counts = [str(sum(one[word] for one in those)) for word in ("passed", "failed", "skipped")]
+        lines.append(f"| {name} | {version} | {len(those)} | {' | '.join(counts)} |")
+    return "\n".join([*lines, "", f"Commit {record['commit'][:7]}."])
+
+
+ROWS = {
+    "parser": parser_table,
+    "words": words_table,
+    "experts": experts_table,
+    "answers": answers_table,
+    "outside": outside_table,
+}
+
+
+def from_sources() -> dict[Path, str]:
+    """What the pages tell of the code itself."""
+    trees = {file: ast.parse(file.read_bytes()) for file in sorted(PACKAGE.rglob("*.py"))}
+    parts = {
+        ROOT / "docs" / "design.md": {"layers": layers.drawing(PACKAGE, trees)},
+        costs.PAGE: {"costs": costs.systems(), "switch": costs.switch(), "budgets": costs.budgets(trees)},
+    }
+    texts = {path: with_parts(path.read_text(encoding="utf-8"), texts) for path, texts in parts.items()}
+    if "--check" not in sys.argv:  # the reference is not committed: every change of a docstring would be one of a page
+        texts |= {ROOT / "docs" / "api" / name: text for name, text in reference.pages(PACKAGE, trees).items()}
+    return texts
 
 
 def main() -> int:
@@ -199,13 +245,14 @@ def main() -> int:
     for name, tables in TABLES.items():
         path = ROOT / "docs" / name
         texts[path] = filled(path.read_text(encoding="utf-8"), tables)
+    texts |= from_sources()
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:
         if "--check" in sys.argv:
-            print(f"{path.name} is out of date; run: make docs", file=sys.stderr)
+            print(f"{path.relative_to(ROOT)} is out of date; run: make docs", file=sys.stderr)
         else:
             write_text(path, texts[path])
-            print(f"{path.name} written")
+            print(f"{path.relative_to(ROOT)} written")
     return 1 if stale and "--check" in sys.argv else 0
 
 

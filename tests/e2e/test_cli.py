@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from maquette.cli import commands
+from maquette.cli import commands, robots, videos
+from maquette.language import recipes as language
+from maquette.robotics import training as robotics
+from maquette.video import recipes as video
 
 MAQUETTE = Path(sys.executable).with_name("maquette")
 TOY = Path(__file__).parent.parent / "contract" / "toy_study.py"
@@ -125,6 +129,15 @@ def test_help_has_an_example(maquette, command):
     done = maquette(f"{command} --help")
     assert done.returncode == 0
     assert "Example: maquette" in done.stdout
+
+
+def test_the_command_line_knows_every_recipe(maquette):
+    """It names them without importing the families, so that help is quick."""
+    told = set(re.findall(r"[\w-]+", maquette("train --help").stdout))
+    for known in (language.RECIPES, video.RECIPES, robotics.RECIPES):
+        assert set(known) <= told
+    assert set(videos.RECIPES) == set(video.RECIPES)
+    assert set(robots.POLICIES) == set(robotics.RECIPES)
 
 
 def test_help_and_list_import_nothing_heavy():

@@ -120,3 +120,10 @@ def test_options_of_the_other_family_are_refused(folder):
     for arguments in (["tiny-video", "--text", "clips"], ["tiny-llama", "--clips", "clips"]):
         with pytest.raises(UserError, match="--clips"):
             maquette("train", *arguments, folder=folder)
+
+
+def test_several_processes_are_refused(folder, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="tiny-video trains in one process"):
+        maquette("train", "tiny-video", "--clips", "clips", "--out", "nothing", folder=folder)
+    assert not (folder / "nothing").exists()

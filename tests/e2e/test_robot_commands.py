@@ -74,6 +74,7 @@ def test_a_broken_dataset_is_told(maquette, tmp_path):
         ("train pi0", "give --dataset DIR"),
         ("train pi0 --dataset nowhere", "is no folder"),
         ("train tiny-llama --head flow", "--head is for policies"),
+        ("train tiny-video --chunk 3", "--chunk is for policies"),
         ("inspect . --sheet a.png", "--sheet draws datasets"),
         ("evaluate nowhere", "has no policy.json"),
         ("evaluate expert", "--task is missing"),

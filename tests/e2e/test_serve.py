@@ -119,6 +119,7 @@ def free(engine, within=5.0):
     return not engine.scheduler.busy
 
 
+@pytest.mark.against("openai")
 def test_it_tells_its_model_and_that_it_is_well(client, url):
     (card,) = client.models.list().data
     assert (card.id, card.max_model_len) == ("tiny", 2048)
@@ -127,6 +128,7 @@ def test_it_tells_its_model_and_that_it_is_well(client, url):
 
 
 @pytest.mark.parametrize("prompt", ["the quick brown", "é and 漢字", list(b"the quick")], ids=str)
+@pytest.mark.against("openai")
 def test_a_completion_is_that_of_the_engine(client, engine, prompt):
     asked = {"seed": 5, "temperature": 0.8, "top_p": 0.9, "max_tokens": 40}
     found = client.completions.create(model="tiny", prompt=prompt, extra_body={"top_k": 50, "min_p": 0.01}, **asked)
@@ -141,6 +143,7 @@ def test_a_completion_is_that_of_the_engine(client, engine, prompt):
 
 
 @pytest.mark.parametrize("prompts", [["ab", "the quick", "ab"], [[97, 98], list(b"the quick")]], ids=["text", "ids"])
+@pytest.mark.against("openai")
 def test_several_prompts_and_samples_come_in_order(client, engine, prompts):
     found = client.completions.create(model="tiny", prompt=prompts, n=3, seed=1)
     expected = [one for prompt in prompts for one in alone(engine, prompt, 3, seed=1)]
@@ -150,6 +153,7 @@ def test_several_prompts_and_samples_come_in_order(client, engine, prompts):
     assert found.usage.prompt_tokens == sum(map(len, prompts))
 
 
+@pytest.mark.against("openai")
 def test_without_a_seed_answers_differ(client):
     one, two = (client.completions.create(model="tiny", prompt="ab").choices[0].text for _ in range(2))
     assert one != two
@@ -162,6 +166,7 @@ def as_messages(talk):
     return [Message(**one) for one in talk]
 
 
+@pytest.mark.against("openai")
 def test_a_chat_is_that_of_the_engine(client, engine):
     found = client.chat.completions.create(model="tiny", messages=TALK, n=2, seed=3, max_completion_tokens=20)
     expected = alone(engine, as_messages(TALK), 2, seed=3, max_tokens=20)
@@ -172,6 +177,7 @@ def test_a_chat_is_that_of_the_engine(client, engine):
     assert [one.message for one in again.choices] == [one.message for one in found.choices]
 
 
+@pytest.mark.against("openai")
 def test_the_assistants_own_message_is_gone_on_from_when_asked(client, engine):
     talk = [*TALK, {"role": "assistant", "content": "It is in"}]
     asked = {"model": "tiny", "messages": talk, "seed": 3, "max_tokens": 20}
@@ -182,6 +188,7 @@ def test_the_assistants_own_message_is_gone_on_from_when_asked(client, engine):
         client.chat.completions.create(**asked)
 
 
+@pytest.mark.against("openai")
 def test_a_chat_without_a_limit_ends_at_the_context(client):
     talk = [{"role": "user", "content": "x" * 1900}]
     found = client.chat.completions.create(model="tiny", messages=talk, extra_body={"min_tokens": 2000})
@@ -189,6 +196,7 @@ def test_a_chat_without_a_limit_ends_at_the_context(client):
     assert found.choices[0].finish_reason == "length"
 
 
+@pytest.mark.against("openai")
 def test_streamed_completions_are_the_same(client):
     asked = {"model": "tiny", "prompt": ["é", "the quick"], "n": 2, "seed": 1, "max_tokens": 60, "logprobs": 2}
     whole = client.completions.create(**asked, echo=True)
@@ -210,6 +218,7 @@ def test_streamed_completions_are_the_same(client):
     assert len(chunks) > 40
 
 
+@pytest.mark.against("openai")
 def test_a_streamed_chat_is_the_same(client):
     asked = {
         "model": "tiny",
@@ -265,6 +274,7 @@ def test_the_asynchronous_client(url, engine, stream):
     assert list(asyncio.run(both())) == expected
 
 
+@pytest.mark.against("openai")
 def test_stop_strings_end_texts_streamed_or_not(client, engine):
     (whole,) = alone(engine, "ab", seed=2, max_tokens=60)
     stop = whole.text[20:23]
@@ -277,6 +287,7 @@ def test_stop_strings_end_texts_streamed_or_not(client, engine):
     assert one.text == found.text
 
 
+@pytest.mark.against("openai")
 def test_what_openai_does_not_have(client, engine):
     found = client.completions.create(
         model="tiny", prompt="ab", n=20, seed=0, extra_body={"guided_choice": ["yes", "no"]}
@@ -288,6 +299,7 @@ def test_what_openai_does_not_have(client, engine):
     assert found.choices[0].text == alone(engine, "ab", temperature=0, max_tokens=9)[0].text
 
 
+@pytest.mark.against("openai")
 def test_samples_of_one_prompt_share_its_tokens(client, engine):
     talk = [{"role": "user", "content": "ab"}]
     one = client.chat.completions.create(model="tiny", messages=talk, n=4, max_tokens=2, logprobs=True, top_logprobs=3)
@@ -297,6 +309,7 @@ def test_samples_of_one_prompt_share_its_tokens(client, engine):
 
 
 @pytest.mark.parametrize("more", [{}, {"echo": True, "logprobs": 1}], ids=["bare", "echo"])
+@pytest.mark.against("openai")
 def test_token_ids_are_told_when_asked_for_and_only_the_generated_ones(client, engine, more):
     asked = {"model": "tiny", "prompt": "é", "seed": 1, "max_tokens": 30, **more}
     (expected,) = alone(engine, "é", seed=1, max_tokens=30)
@@ -309,6 +322,7 @@ def test_token_ids_are_told_when_asked_for_and_only_the_generated_ones(client, e
     assert tuple(talk.choices[0].token_ids) == alone(engine, as_messages(TALK), seed=1, max_tokens=30)[0].tokens
 
 
+@pytest.mark.against("openai")
 def test_logprobs_of_a_chat(client, engine):
     asked = {"seed": 7, "max_tokens": 12}
     found = client.chat.completions.create(model="tiny", messages=TALK, logprobs=True, top_logprobs=3, **asked)
@@ -326,6 +340,7 @@ def test_logprobs_of_a_chat(client, engine):
 
 
 @pytest.mark.parametrize("more", [0, 1])
+@pytest.mark.against("openai")
 def test_echo_scores_prompts_as_lm_eval_asks(client, engine, more):
     """The request of lm-evaluation-harness 0.4's `local-completions`, and its reading of the answer."""
     greedy = list(alone(engine, "the quick", temperature=0, max_tokens=6)[0].tokens)
@@ -352,6 +367,7 @@ def test_echo_scores_prompts_as_lm_eval_asks(client, engine, more):
     assert found.usage.completion_tokens == more * len(pairs)
 
 
+@pytest.mark.against("openai")
 def test_echo_tells_where_tokens_begin(client, engine):
     (found,) = client.completions.create(model="tiny", prompt="a漢b", echo=True, logprobs=0, max_tokens=0).choices
     assert found.text == "a漢b"
@@ -405,6 +421,7 @@ def under_way(engine):
     return list(engine.scheduler.running)
 
 
+@pytest.mark.against("openai")
 def test_a_client_that_leaves_its_stream_frees_its_rows(client, served, slowly):
     stream = client.completions.create(model="tiny", prompt=["ab", "cd"], stream=True, n=6, **LONG)
     assert next(stream).choices
@@ -431,6 +448,7 @@ class Broken(RuntimeError):
     """What an engine may fail of."""
 
 
+@pytest.mark.against("openai")
 def test_a_failing_engine_is_told_and_got_over(client, url, served, monkeypatch, caplog):
     def fail():
         raise Broken("secret")
@@ -538,6 +556,7 @@ def test_bodies_that_are_no_requests(url, content, kind, words):
     assert re.search(words, complaint(answer)["message"])
 
 
+@pytest.mark.against("openai")
 def test_fields_that_do_nothing_are_taken(client, engine):
     asked = {
         "model": "tiny",
@@ -634,6 +653,7 @@ def test_what_takes_too_long_is_ended_and_what_waits_too_long_refused(strict):
     assert free(engine)
 
 
+@pytest.mark.against("schemathesis")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:schemathesis", "ignore::DeprecationWarning:jsonschema_rs")
 def test_no_request_of_the_schema_breaks_the_server(folder):
     with serving(load(folder, context=64)) as url:

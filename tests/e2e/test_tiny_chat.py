@@ -78,6 +78,7 @@ def test_it_prints_and_records_what_the_interpreter_found(home):
     assert max(map(len, told.splitlines())) <= 80
 
 
+@pytest.mark.against("transformers")
 def test_transformers_reads_the_same_conversation_and_says_the_same(home):
     ours = load(home / "model")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(home / "model").eval()

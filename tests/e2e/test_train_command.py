@@ -62,6 +62,7 @@ def contents(folder):
     return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.against("transformers")
 def test_transformers_loads_the_folder_and_computes_the_same(home):
     ours = checkpoints.load(home / "model").eval()
     theirs = transformers.AutoModelForCausalLM.from_pretrained(home / "model").eval()

@@ -10,6 +10,8 @@ from maquette.core.errors import UserError  # noqa: E402
 from maquette.language.tokenizers import prepare  # noqa: E402
 from maquette.worlds.text.outside import HubDataset  # noqa: E402
 
+pytestmark = pytest.mark.against("datasets")
+
 
 @pytest.fixture
 def folder(tmp_path):

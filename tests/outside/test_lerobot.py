@@ -20,7 +20,10 @@ from maquette.robotics.deployment import load
 from maquette.robotics.training import RECIPES, carry_out
 
 PYTHON = Path(os.environ.get("MAQUETTE_LEROBOT", ".venv-lerobot")).absolute() / "bin" / "python"
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="scripts/lerobot.sh has not made .venv-lerobot")
+pytestmark = [
+    pytest.mark.skipif(not PYTHON.exists(), reason="scripts/lerobot.sh has not made .venv-lerobot"),
+    pytest.mark.against("lerobot", python=PYTHON),
+]
 
 
 def lerobot(*arguments):

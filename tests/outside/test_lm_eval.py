@@ -19,6 +19,7 @@ lm_eval = pytest.importorskip("lm_eval")
 from maquette.language import checkpoints, load, tokenizers  # noqa: E402
 from maquette.language.llama import Llama, LlamaConfig, next_token_loss  # noqa: E402
 
+pytestmark = pytest.mark.against("lm-eval")
 torch.set_num_threads(2)
 
 MAQUETTE = Path(sys.executable).with_name("maquette")

@@ -19,7 +19,10 @@ from maquette.robotics.training import RECIPES, carry_out
 
 PYTHON = Path(os.environ.get("MAQUETTE_OPENPI", ".venv-openpi")).absolute() / "bin" / "python"
 MAQUETTE = Path(sys.executable).with_name("maquette")
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="scripts/openpi.sh has not made .venv-openpi")
+pytestmark = [
+    pytest.mark.skipif(not PYTHON.exists(), reason="scripts/openpi.sh has not made .venv-openpi"),
+    pytest.mark.against("openpi-client", python=PYTHON),
+]
 
 
 @pytest.fixture(scope="module")

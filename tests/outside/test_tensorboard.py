@@ -6,6 +6,8 @@ pytest.importorskip("tensorboard")
 
 from maquette.train.metrics import TensorBoard
 
+pytestmark = pytest.mark.against("tensorboard")
+
 
 def test_scalars_can_be_read_back(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

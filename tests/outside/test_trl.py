@@ -25,6 +25,7 @@ from maquette.language.posttrain.watching import Meter
 from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig
 
+pytestmark = pytest.mark.against("trl")
 MODEL = LlamaConfig(vocabulary=257, width=32, layers=2, heads=4, kv_heads=2, hidden=48, context=64, rope_theta=1e4)
 TOKENS = 6
 

@@ -10,6 +10,8 @@ from maquette.language import tokenizers
 from maquette.language.chat import PLAIN, ChatTemplate, read_template
 from maquette.language.interface import Message
 
+pytestmark = pytest.mark.against("transformers")
+
 LLAMA_2 = """{% if messages[0]['role'] == 'system' %}
     {%- set loop_messages = messages[1:] %}{%- set system_message = messages[0]['content'] %}
 {%- else %}{%- set loop_messages = messages %}{%- set system_message = false %}{%- endif %}

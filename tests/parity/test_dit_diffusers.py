@@ -10,6 +10,7 @@ from maquette.core.errors import UserError
 from maquette.video import checkpoints
 from maquette.video.dit import DiT, DiTConfig
 
+pytestmark = pytest.mark.against("diffusers")
 torch.set_num_threads(1)
 
 SIDE = 8

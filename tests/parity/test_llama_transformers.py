@@ -18,6 +18,7 @@ from maquette.language.llama import SIZES, Llama, LlamaConfig, next_token_loss
 from maquette.language.tokenizers import byte_tokenizer
 from maquette.nn.rope import LinearScaling, Llama3Scaling, YarnScaling
 
+pytestmark = pytest.mark.against("transformers")
 torch.set_num_threads(1)
 
 PLAIN = LlamaConfig(vocabulary=67, width=32, layers=2, heads=4, kv_heads=4, hidden=56, context=64, rope_theta=1000.0)

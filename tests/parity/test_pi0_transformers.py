@@ -15,6 +15,7 @@ from maquette.robotics.policies.heads import FlowHead
 from maquette.robotics.policies.pi0 import PI0, Pi0, Pi0Config
 from maquette.robotics.policies.pi0_layout import pi0_from_layout, pi0_to_layout
 
+pytestmark = pytest.mark.against("transformers")
 torch.set_num_threads(1)
 
 VLM = VisionLanguageConfig(

@@ -8,6 +8,7 @@ from maquette.generative import samplers, times
 from maquette.generative.objectives import Objective
 from maquette.generative.paths import VarianceExploding, VariancePreserving
 
+pytestmark = pytest.mark.against("diffusers")
 torch.set_num_threads(1)
 
 STEPS = 10

@@ -126,8 +126,18 @@ def compiler():
         pytest.skip("no C compiler with OpenMP is here")
 
 
+def test_head_sizes_that_fill_no_vector_are_not_compiled():
+    assert native.native(engine_of(ODD).scheduler.decoder) is None
+
+
+WIDE = dataclasses.replace(LOCAL, head_dim=32, context=99)
+EIGHTS = dataclasses.replace(WIDE, head_dim=24)
+
+
 @pytest.mark.usefixtures("compiler")
-@pytest.mark.parametrize("config", [TINY, LOCAL, SCALED, ODD], ids=["llama", "windows", "yarn-tied", "odd sizes"])
+@pytest.mark.parametrize(
+    "config", [TINY, LOCAL, SCALED, WIDE, EIGHTS], ids=["llama", "windows", "yarn-tied", "heads of 32", "heads of 24"]
+)
 def test_the_compiled_step_is_the_model_s_own_with_the_same_bits_in_any_company(config):
     engine = engine_of(config)
     lengths = [9, 12, 1, 30, 9]

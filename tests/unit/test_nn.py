@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maquette.nn import linear as linears
 from maquette.nn.cache import KeyValueCache
 from maquette.nn.layers import RMSNorm, SwiGLU
-from maquette.nn.linear import _ONEDNN, Linear
+from maquette.nn.linear import Linear
 from maquette.nn.masks import blockwise_mask, causal_mask, document_mask, prefix_mask
 from maquette.nn.rope import Llama3Scaling, frequencies, rotary_angles, rotate
 from maquette.nn.stream import Block, StreamConfig, attend
@@ -352,8 +354,27 @@ def test_causal_attention_to_other_keys_is_refused():
         attend(q, k, k, causal=True)
 
 
-@pytest.mark.skipif(not _ONEDNN, reason="this machine's products do not go to oneDNN")
-def test_a_second_derivative_through_onednn_is_refused_rather_than_wrong():
+@pytest.fixture
+def onednn(monkeypatch):
+    """Products go to oneDNN, as they do on AMD's processors."""
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this PyTorch has no oneDNN")
+    monkeypatch.setattr(linears, "ONEDNN", True)
+
+
+def test_a_product_through_onednn_is_pytorchs_own_with_its_gradients(onednn):
+    linear, x = Linear(40, 24, 8, bias=True), torch.randn(3, 5, 40, requires_grad=True)
+    leaves = (x, linear.weight, linear.bias)
+    ours, usual = linear(x), F.linear(x, linear.weight, linear.bias)
+    assert torch.allclose(ours, usual, atol=1e-5)
+    towards = torch.randn_like(usual)
+    for found, wanted in zip(
+        torch.autograd.grad(ours, leaves, towards), torch.autograd.grad(usual, leaves, towards), strict=True
+    ):
+        assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_a_second_derivative_through_onednn_is_refused_rather_than_wrong(onednn):
     linear, x = Linear(4, 3), torch.randn(2, 4, requires_grad=True)
     (first,) = torch.autograd.grad(linear(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):

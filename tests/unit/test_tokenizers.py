@@ -104,6 +104,7 @@ def test_saved_and_loaded_it_is_the_same(bpe: Tokenizer, tmp_path: Path):
     assert load(tmp_path).to_str() == bpe.to_str()
 
 
+@pytest.mark.against("transformers")
 def test_transformers_reads_what_was_saved(bpe: Tokenizer, tmp_path: Path):
     transformers = pytest.importorskip("transformers")
     text = LINES + "größer 漢字🙂 , it's . spaced  out !\n"

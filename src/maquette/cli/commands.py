@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 
 from maquette import __version__
 from maquette.cli import models, posttrain, research, robots, solving, videos, worlds
@@ -25,6 +24,7 @@ from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
 from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.arguments.scenes import Generate, World
 from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
+from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.records import read_checked
@@ -277,6 +277,9 @@ def _tour(command: Tour) -> int:
 
 
 def _train(command: Train) -> int:
+    policy = [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]
+    if policy and command.recipe not in robots.POLICIES:
+        raise UserError(f"--{policy[0]} is for policies, and {command.recipe} is none; leave it out.")
     if command.recipe in videos.RECIPES:
         return videos.train(command)
     if command.clips:
@@ -285,8 +288,6 @@ def _train(command: Train) -> int:
         raise UserError(f"--overfit goes with {' or '.join(videos.RECIPES)}; leave it out for {command.recipe}.")
     if command.recipe in robots.POLICIES:
         return robots.train(command)
-    if policy := [name for name in ("head", "size", "chunk", "parent") if getattr(command, name) is not None]:
-        raise UserError(f"--{policy[0]} is for policies, and {command.recipe} is none; leave it out.")
     allocator = prepare_process()
     from maquette.language.recipes import carry_out, named
     from maquette.language.tokenizers import prepare
@@ -318,9 +319,7 @@ def _train(command: Train) -> int:
         text = prepare(
             source, vocabulary=recipe.model.vocabulary, progress=lambda stage, _: status.update(f"text: {stage}")
         )
-    with Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), console=console, disable=not world.leads
-    ) as bar:
+    with counting_bar(console) as bar:
         task = bar.add_task("training", total=train.steps)
         trained = carry_out(
             replace(recipe, train=train),

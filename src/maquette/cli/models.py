@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from maquette.cli import robots
 from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
+from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
 
@@ -191,9 +191,7 @@ def train_to_chat(command: Train, recipe: "Recipe", out: Path, console: Console,
     from maquette.language.recipes import carry_out_chat
     from maquette.train.metrics import TensorBoard
 
-    with Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(), console=console, disable=not world.leads
-    ) as bar:
+    with counting_bar(console) as bar:
         task = bar.add_task("", total=recipe.train.steps)
         _, answered = carry_out_chat(
             recipe,

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 from rich.text import Text
 
 from maquette.cli.arguments.options import RECORDS
 from maquette.cli.arguments.posttraining import Show, TrainGrpo, TrainSft
+from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import write_text
@@ -149,8 +149,7 @@ def reward_of(name: str) -> "Reward":
 def _progress(world: "World", what: str) -> Iterator[tuple[Callable[[int, int], None], Callable[[str], None]]]:
     """A bar, and a way to say a sentence above it."""
     console = Console(stderr=True, quiet=not world.leads)
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=console, disable=not world.leads) as bar:
+    with counting_bar(console) as bar:
         task = bar.add_task(what, total=None)
         yield (
             lambda done, total: bar.update(task, completed=done, total=total),

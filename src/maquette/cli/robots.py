@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import Progress
 from rich.table import Table
 
 from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
+from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 
@@ -261,4 +262,4 @@ def doctor(command: Doctor) -> int:
 
 
 def _bar(*, quiet: bool = False) -> Progress:
-    return Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=Console(stderr=True, quiet=quiet))
+    return counting_bar(Console(stderr=True, quiet=quiet))

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from maquette.cli.arguments.options import RECORDS
 from maquette.cli.arguments.posttraining import Solve
 from maquette.cli.posttrain import PUZZLES
+from maquette.cli.progress import counting_bar
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import write_json, write_text
@@ -47,7 +47,7 @@ def solve(command: Solve) -> int:
     identity = identity_of(command.model, command.name)
     model = load(command.model, model=command.name) if far else load(command.model)
     bank = Bank(directory=out / "bank", identity=identity, model=model)
-    with Progress(console=Console(stderr=True)) as bar:
+    with counting_bar(Console(stderr=True)) as bar:
         task = bar.add_task("sampling", total=None)
         samples = bank.samples(prompts, sampling, n, lambda done, total: bar.update(task, completed=done, total=total))
     solved = [choose(command.strategy, some, row, check) for some, row in zip(samples, rows, strict=True)]

@@ -1,17 +1,19 @@
 """The commands that train video models and make clips with them."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TaskID
+from rich.progress import TaskID
 from rich.table import Table
 
 from maquette.cli.arguments.models import Train
 from maquette.cli.arguments.options import RECORDS
 from maquette.cli.arguments.scenes import Generate
+from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError
 
@@ -42,13 +44,15 @@ def train(command: Train) -> int:
 
     if command.text or command.dataset or command.tensorboard:
         raise UserError(f"--text, --dataset and --tensorboard go with language recipes; {command.recipe} has --clips.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(f"{command.recipe} trains in one process; start it without torchrun.")
     if command.seed < 0:
         raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
     recipe, device = _asked_for(command), pick_device(command.device)
     out, console = command.out or RECORDS[0] / "train" / command.recipe, Console(stderr=True)
     precision = pick_precision(recipe.training.precision, device)
     console.print(f"{command.recipe}: {recipe.about}; {allocator}; {precision} on {device}", highlight=False)
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
+    with counting_bar(console) as bar:
         tasks: dict[str, TaskID] = {}
 
         def tell(stage: str, done: int, total: int) -> None:

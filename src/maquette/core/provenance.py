@@ -30,10 +30,10 @@ def machine() -> dict[str, Any]:
         gpu = torch.cuda.get_device_name()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     system = f"{platform.system()} {platform.machine()}"
-    return {"cpu": _cpu_model(), "cores": cores(), "memory_gib": round(memory, 1), "gpu": gpu, "system": system}
+    return {"cpu": cpu_model(), "cores": cores(), "memory_gib": round(memory, 1), "gpu": gpu, "system": system}
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """Its name with family and model: clouds give one name to processors that round otherwise."""
     try:
         if sys.platform == "darwin":

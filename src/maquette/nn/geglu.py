@@ -1,4 +1,4 @@
-"""Gemma's difference from Llama inside a block: its MLP is gated by GELU where Llama's is by SiLU."""
+"""An MLP that is gated by GELU, as Gemma's is, where `layers.SwiGLU` is gated by SiLU; and blocks that have it."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -22,8 +22,8 @@ class GeGLU(nn.Module):
         return self.down(F.gelu(gate, approximate="tanh") * up)
 
 
-def gemma_block(*streams: StreamConfig) -> Block:
-    """A block whose streams have Gemma's MLP."""
+def geglu_block(*streams: StreamConfig) -> Block:
+    """A block whose streams have this MLP."""
     block = Block(*streams)
     for stream in block.streams:
         assert isinstance(stream, Stream)

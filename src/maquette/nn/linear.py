@@ -1,6 +1,5 @@
 """The matrix product y = x Wᵀ + b, where the time of every model here goes."""
 
-import platform
 from typing import Any
 
 import torch
@@ -8,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from maquette.core.provenance import cpu_model
 
 
 class Linear(nn.Module):
@@ -26,7 +27,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any out"]:
         """Over the last axis."""
-        if _ONEDNN and _plain(x) and self.weight.dtype == torch.float32:
+        if ONEDNN and _plain(x) and self.weight.dtype == torch.float32:
             rows = x.flatten(0, -2)  # autograd's own function costs more than a product of few rows
             product = _OneDnnProduct.apply if torch.is_grad_enabled() else _product
             y: Tensor = product(rows, self.weight).unflatten(0, x.shape[:-1])
@@ -38,8 +39,8 @@ class _OneDnnProduct(torch.autograd.Function):
     """x Wᵀ in float32 through oneDNN.
 
     PyTorch gives float32 products to MKL, which leaves half of an AMD processor's vector width unused; oneDNN, which
-    PyTorch brings too and gives bfloat16 to, is faster there and the same up to rounding: `benchmarks/lm_training.py`
-    measures by how much.
+    PyTorch brings too and gives bfloat16 to, is faster there and the same up to rounding. On Intel's own processors MKL
+    is the faster one. `benchmarks/lm_training.py` measures by how much.
     """
 
     @staticmethod
@@ -72,4 +73,5 @@ def _product(a: Float[Tensor, "m k"], b: Float[Tensor, "n k"]) -> Float[Tensor, 
     return torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
 
 
-_ONEDNN = platform.machine() in ("x86_64", "AMD64") and torch.backends.mkldnn.is_available()
+ONEDNN = cpu_model().startswith("AMD") and torch.backends.mkldnn.is_available()
+"""Whether float32 products on a CPU go to oneDNN."""

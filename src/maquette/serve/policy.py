@@ -22,12 +22,13 @@ from websockets.frames import CloseCode
 
 from maquette.core.errors import UserError, did_you_mean
 from maquette.robotics.chunking import Chunking, Seen, Session, checked_chunking
+from maquette.robotics.datasets.layout import STATE
 from maquette.robotics.deployment import Deployed
 from maquette.serve.gate import HEALTH
 from maquette.serve.wire import pack, unpack
 
 log = logging.getLogger(__name__)
-STATE, PROMPT = "observation.state", "prompt"
+PROMPT = "prompt"
 LONGEST = 4096
 """Characters of an instruction."""
 

@@ -9,16 +9,18 @@
 #include <math.h>
 #include <string.h>
 
-#ifdef __AVX512F__
+#if defined __AVX512F__ && D % 16 == 0 /* else D is a multiple of 8 */
 #define LANES 16
 #define TALL 8
 #else
 #define LANES 8
 #define TALL 4
 #endif
+#define APART 4 /* sums of values that do not wait for one another */
 #define PANEL (2 * LANES)
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int picks __attribute__((vector_size(4 * LANES)));
 typedef enum { PLAIN, ADD, GATE } Ending;
 
 typedef struct {
@@ -111,23 +113,57 @@ static inline void turn(const float *x, const float *gains, float eps, const flo
     }
 }
 
-/* softmax(q kᵀ) v over `count` places. */
+/* Of vectors x[2j] and x[2j + 1], neighbouring halves of `half` lanes added: the first's sums, then the second's. */
+#define LOW(lane, half) ((lane) + (lane) / (half) * (half))
+#define HIGH(lane, half) (LOW(lane, half) + (half))
+#define EIGHT(f, lane, half) f(lane, half), f(lane + 1, half), f(lane + 2, half), f(lane + 3, half), \
+    f(lane + 4, half), f(lane + 5, half), f(lane + 6, half), f(lane + 7, half)
+#if LANES == 16
+#define EVERY(f, half) EIGHT(f, 0, half), EIGHT(f, 8, half)
+#else
+#define EVERY(f, half) EIGHT(f, 0, half)
+#endif
+#define FOLD(x, half) \
+    for (int j = 0; j < half; j++) \
+        x[j] = __builtin_shuffle(x[2 * j], x[2 * j + 1], (picks){EVERY(LOW, half)}) + \
+               __builtin_shuffle(x[2 * j], x[2 * j + 1], (picks){EVERY(HIGH, half)});
+
+/* softmax(q kᵀ) v over `count` places, LANES of them at a time: their products are summed across lanes together. */
 static inline void attend(const float *q, const float *keys, const float *values, long count, float *y) {
-    float p[count], top = -INFINITY, sum = 0, mixed[D] = {0};
-    for (long s = 0; s < count; s++) {
-        float dot = 0;
-        for (int i = 0; i < D; i += 16) __builtin_prefetch(values + s * D + i);
-#pragma omp simd reduction(+ : dot)
-        for (int i = 0; i < D; i++) dot += q[i] * keys[s * D + i];
-        p[s] = dot;
+    float p[count + LANES], top = -INFINITY, sum = 0;
+    lanes mixed[APART][D / LANES] = {0}, part[LANES];
+    for (long s = 0; s < count; s += LANES) {
+#pragma GCC unroll 16
+        for (int j = 0; j < LANES; j++) {
+            const float *key = keys + (s + j < count ? s + j : count - 1) * D;
+            part[j] = *(const lanes *)q * *(const lanes *)key;
+#pragma GCC unroll 16
+            for (int i = LANES; i < D; i += LANES) part[j] += *(const lanes *)(q + i) * *(const lanes *)(key + i);
+        }
+#if LANES == 16
+        FOLD(part, 8)
+#endif
+        FOLD(part, 4)
+        FOLD(part, 2)
+        FOLD(part, 1)
+        *(lanes *)(p + s) = part[0];
     }
 #pragma omp simd reduction(max : top)
     for (long s = 0; s < count; s++) top = p[s] > top ? p[s] : top;
 #pragma omp simd reduction(+ : sum)
     for (long s = 0; s < count; s++) sum += p[s] = power(p[s] - top);
-    for (long s = 0; s < count; s++)
-        for (int i = 0; i < D; i++) mixed[i] += p[s] * values[s * D + i];
-    for (int i = 0; i < D; i++) y[i] = mixed[i] / sum;
+    long s = 0;
+    for (; s + APART <= count; s += APART)
+#pragma GCC unroll 8
+        for (int j = 0; j < APART; j++)
+#pragma GCC unroll 16
+            for (int i = 0; i < D / LANES; i++) mixed[j][i] += p[s + j] * *(const lanes *)(values + (s + j) * D + i * LANES);
+    for (; s < count; s++)
+        for (int i = 0; i < D / LANES; i++) mixed[0][i] += p[s] * *(const lanes *)(values + s * D + i * LANES);
+    for (int i = 0; i < D / LANES; i++) {
+        for (int j = 1; j < APART; j++) mixed[0][i] += mixed[j][i];
+        *(lanes *)(y + i * LANES) = mixed[0][i] / sum;
+    }
 }
 
 /* The new keys and values go to their places, then every head of the row attends. */
