@@ -158,9 +158,18 @@ def parser_table(record: dict[str, Any]) -> str:
 
 
 def words_table(record: dict[str, Any]) -> str:
-    """How many sentences were looked at, and how many rightly judged."""
-    lines = [f"Over {record['scenes']:,} scenes:", "", "| sentences | n | judged rightly |", "|---|---|---|"]
-    lines += [f"| {kind} | {n:,} | {record['right'][kind] / n:.3%} |" for kind, n in record["n"].items()]
+    """How many sentences were looked at, how many rightly judged, and how many because they could not be read."""
+    right, refused = record["right"], record.get("refused", {})
+    lines = [f"Over {record['scenes']:,} scenes:", ""]
+    lines += ["| sentences | n | judged rightly | refused |", "|---|---|---|---|"]
+    n = {kind: count for kind, count in record["n"].items() if not kind.startswith("true beside")}
+    beside = [kind for kind in record["n"] if kind not in n]
+    if beside:
+        n["true, beside a false one"] = sum(record["n"][kind] for kind in beside)
+        right = right | {"true, beside a false one": sum(right[kind] for kind in beside)}
+    for kind, count in n.items():
+        share = f"{refused[kind] / count:.1%}" if kind in refused else ""
+        lines.append(f"| {kind} | {count:,} | {right[kind] / count:.3%} | {share} |")
     return "\n".join([*lines, "", f"Of all false sentences {record['false_caught']:.3%} are caught."])
 
 

@@ -65,9 +65,12 @@ def test_it_names_what_is_in_it(maquette, tmp_path):
     [
         ("scen", "no world 'scen'; did you mean 'scene'?"),
         ("scene --show --law pendulun", "no law 'pendulun'; did you mean 'pendulum'?"),
-        ("scene --show --law inertia --size 4", "size = 4 must lie between"),
+        ("scene --show --law inertia --size 8", "--size = 8 must be a whole number from 16 to 512 pixels"),
         ("scene --shw", "did you mean --show?"),
         ("scene --law inertia", "--law says what to draw; add --show"),
+        ("scene --seed 5", "--seed says what to draw; add --show"),
+        ("scene --json --size 32", "--size says what to draw; add --show"),
+        ("scene --out here", "--out says what to draw; add --show"),
     ],
 )
 def test_bad_input_is_one_sentence(maquette, tmp_path, line, sentence):

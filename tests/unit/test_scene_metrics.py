@@ -168,3 +168,38 @@ def test_states_that_were_kept_give_the_same_distance(reference, others):
     assert np.isnan(kept[-2:]).all()
     assert np.isfinite(kept[:-2]).all()
     assert frechet_of_states(kept, states_of(reference)) == frechet_distance(some, reference)
+
+
+def with_more(reading, count):
+    """A reading with things too many, which stand where the first does."""
+    return replace(
+        reading,
+        things=reading.things + reading.things[:1] * count,
+        position=np.concatenate([reading.position, *[reading.position[:, :1]] * count], axis=1),
+        angle=np.concatenate([reading.angle, *[reading.angle[:, :1]] * count], axis=1),
+        velocity=np.concatenate([reading.velocity, *[reading.velocity[:, :1]] * count], axis=1),
+    )
+
+
+def test_what_is_there_too_much_is_no_recall_but_costs_precision(clips):
+    truth, asked = [Reading.of(clip) for clip in clips], [Asked.of(clip) for clip in clips]
+    clean = attribute_accuracy(truth, asked)
+    crowded = attribute_accuracy([with_more(one, 2) for one in truth], asked)
+    more = attribute_accuracy([with_more(one, 4) for one in truth], asked)
+    for name in ("shape", "colour", "size", "material", "direction", "relation"):
+        assert clean[name].precision == clean[name].f1 == 1.0
+        assert crowded[name].value == 1.0
+        assert more[name].precision < crowded[name].precision < 1.0
+        assert more[name].f1 < crowded[name].f1 < 1.0
+    things = sum(len(clip.things) for clip in clips)
+    assert crowded["shape"].precision == pytest.approx(things / (things + 2 * len(clips)))
+    assert crowded["count"].right == 0
+
+
+def test_nothing_there_is_no_precision_and_no_f1(clips):
+    nothing = attribute_accuracy([GARBAGE] * len(clips), [Asked.of(clip) for clip in clips])
+    assert all(np.isnan(one.precision) for one in nothing.values())
+    assert all(one.f1 == 0 for one in nothing.values())
+    half = attribute_accuracy([Reading.of(clips[0]), *[GARBAGE] * (len(clips) - 1)], [Asked.of(clip) for clip in clips])
+    assert half["colour"].precision == 1.0
+    assert 0 < half["colour"].f1 < 1

@@ -199,6 +199,8 @@ def test_an_arm_is_read_back():
         pytest.param(30_193, id="jaws that open where they let go"),
         pytest.param(30_201, id="an arm that only the first look finds"),
         pytest.param(30_219, id="taken up by an arm that hides half of it"),
+        pytest.param(30_252, id="a shape mistaken though all the rest is explained"),
+        pytest.param(30_126, id="places half a pixel off though all the rest is explained"),
     ],
 )
 def test_episodes_are_read_back(benchmark, seed):
@@ -214,6 +216,13 @@ def test_what_is_wrong_on_a_table_top_is_not_explained_away(benchmark, kind):
     clips = [benchmark.top_clip(seed) for seed in (30_001, 30_007)]
     wrong = np.stack([benchmark.WRONG[kind](clip, SIZE, seed) for seed, clip in enumerate(clips)])
     assert all(reading.rejected for reading in read_clips(wrong, clips[0].fps))
+
+
+def test_what_changes_after_it_was_half_hidden_is_found_to_change(benchmark):
+    clip = benchmark.top_clip(30_089)
+    wrong = benchmark.changed(clip, SIZE, 30_089, "shape")
+    (reading,) = read_clips(wrong[None], clip.fps)
+    assert "turns into" in reading.rejected
 
 
 @pytest.mark.parametrize(

@@ -370,7 +370,7 @@ def test_a_slope_covers_what_is_below_it():
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: frame_of(scene([BALL], [(0.5, 0.5)]), 4), "size = 4 must lie between 8 and 512 pixels"),
+        (lambda: frame_of(scene([BALL], [(0.5, 0.5)]), 4), "size = 4 must be a whole number from 8 to 512 pixels"),
         (lambda: frames_of_scenes([], 32), "give at least one scene"),
         (lambda: frames_of_many([a_clip(np.random.default_rng(i), 4 + i) for i in range(2)], 32), "from 4 to 5 frames"),
     ],

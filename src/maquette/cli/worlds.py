@@ -1,5 +1,6 @@
 """The command that looks at worlds."""
 
+import dataclasses
 import json
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
 WORLDS = ("scene",)
+SMALLEST, LARGEST = 16, 512
+"""Widths of a frame in pixels: below that a person cannot tell what is in it."""
 SHEET_PIXELS, ANIMATION_PIXELS = 128, 192
 """Width that a frame is enlarged to, or a little less."""
 
@@ -17,10 +20,12 @@ def world(command: World) -> int:
     """Say what a world holds, or draw it."""
     if command.name not in WORLDS:
         raise UserError(f"There is no world {command.name!r}; {did_you_mean(command.name, WORLDS)}")
-    if command.law and not command.show:
-        raise UserError(f"--law says what to draw; add --show, or leave --law {command.law} out.")
     if not command.show:
+        _refuse_unused(command)
         return _tell(command)
+    from maquette.worlds.scene import checks
+
+    checks.whole("--size", command.size, SMALLEST, LARGEST, " pixels")
     prepare_process()
     from maquette.core.media import write_gif, write_png
     from maquette.worlds.scene import gallery
@@ -37,6 +42,16 @@ def world(command: World) -> int:
     else:
         print(f"sheet: {sheet}\nanimation: {animation}")
     return 0
+
+
+def _refuse_unused(command: World) -> None:
+    """Raise a UserError if something is set that only a drawing has."""
+    for field in dataclasses.fields(World):
+        if field.name in ("seed", "size", "law", "out") and getattr(command, field.name) != field.default:
+            raise UserError(
+                f"--{field.name} says what to draw; add --show, or leave --{field.name} "
+                f"{getattr(command, field.name)} out."
+            )
 
 
 def _tell(command: World) -> int:

@@ -110,7 +110,11 @@ def tally(judged: Sequence[Judged]) -> dict[str, Accuracy]:
     """How much of what was asked for is there: by attribute, over all of them, and in how many clips all was so."""
     read = [one for one in judged if one.asked is not None]
     counts = {
-        name: Accuracy(right=sum(one.scores[name].right for one in read), n=sum(one.scores[name].n for one in read))
+        name: Accuracy(
+            right=sum(one.scores[name].right for one in read),
+            n=sum(one.scores[name].n for one in read),
+            found=sum(one.scores[name].found for one in read),
+        )
         for name in ATTRIBUTES
     }
     total = Accuracy(right=sum(one.right for one in counts.values()), n=sum(one.n for one in counts.values()))

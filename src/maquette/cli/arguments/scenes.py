@@ -46,7 +46,7 @@ class World:
     seed: int = 0
     """Of what is drawn."""
     size: Annotated[int, arg(metavar="PIXELS")] = 64
-    """Width of a frame, from 16 on; the pictures are enlarged."""
+    """Width of a frame, from 16 to 512; the pictures are enlarged."""
     law: MaybeText = None
     """Ten clips of one law, pendulum say, instead of one of each and five tasks."""
     out: Path = RECORDS[0] / "world"

@@ -3,14 +3,15 @@
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from maquette.core.errors import UserError, did_you_mean
+from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.physics import simulate
 from maquette.worlds.scene.staging import GAP, STAGES, Placed, Room, Stage, Unfit, half_width, standing
 from maquette.worlds.scene.state import Clip, Pendulum, Ramp, Scene, Scenery, Screen, Thing
@@ -35,11 +36,12 @@ EDGE = 0.01
 """Between the frame's edge and what stands or moves beside it."""
 TRIES = 400
 """Stages drawn before a request counts as impossible."""
+LONG, SOME = 4.0, 40
+"""Seconds up to which a longer clip is sought of one too short for its law, and stages drawn of each length."""
 
 
-def _known(field: str, word: str, known: Iterable[str]) -> None:
-    if word not in known:
-        raise UserError(f"{field}: {word!r} is not in the vocabulary; {did_you_mean(word, known)}")
+MOST = 4
+"""Bystanders; a fifth leaves no room for any law."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,20 +66,16 @@ class Knobs:
     """Only combinations of colour and shape that are kept for tests (True), only the others (False), or all."""
 
     def __post_init__(self) -> None:
-        if not 2 <= self.frames <= 1000:
-            raise UserError(f"frames = {self.frames} must lie between 2 and 1000.")
-        if not 0 <= self.objects <= 8:
-            raise UserError(f"objects = {self.objects} must lie between 0 and 8.")
-        if not 1 <= self.fps <= 240:
-            raise UserError(f"fps = {self.fps} must lie between 1 and 240.")
-        if not (math.isfinite(self.speed) and self.speed > 0):
-            raise UserError(f"speed = {self.speed} must be a number above 0.")
+        checks.whole("frames", self.frames, 2, 1000)
+        checks.whole("objects", self.objects, 0, MOST, ": more leave a law no room")
+        checks.number("fps", self.fps, 1, 240)
+        checks.number("speed", self.speed, 0.01, 100)
         for name, known in (("colours", COLOURS), ("shapes", SHAPES), ("sizes", SIZES), ("materials", MATERIALS)):
             words = getattr(self, name)
             if not words:
                 raise UserError(f"{name} = () leaves nothing to draw from; give at least one of {', '.join(known)}.")
             for word in words:
-                _known(name, word, known)
+                checks.word(name, word, known)
 
     @property
     def seconds(self) -> float:
@@ -91,14 +89,12 @@ def random_clip(seed: int, knobs: Knobs = Knobs()) -> Clip:
     Raises:
         UserError: they allow none.
     """
-    order = numpy_generator(seed, "law").permutation(len(LAWS))
-    problems: list[UserError] = []
+    order = [LAWS[number] for number in numpy_generator(seed, "law").permutation(len(LAWS)).tolist()]
     for law in order:
-        try:
-            return law_clip(LAWS[law], seed, knobs)
-        except UserError as problem:
-            problems.append(problem)
-    raise problems[0]
+        found = _found(law, seed, knobs)
+        if isinstance(found, Clip):
+            return found
+    return law_clip(order[0], seed, knobs)  # says why not
 
 
 def law_clip(
@@ -126,9 +122,9 @@ def law_clip(
     Raises:
         UserError: words that contradict one another, or no stage could be found.
     """
-    _known("law", law, LAWS)
+    checks.word("law", law, LAWS)
     if direction is not None:
-        _known("direction", direction, ("left", "right"))
+        checks.word("direction", direction, ("left", "right"))
         if law == "buoyancy":
             raise UserError(
                 f"direction = {direction!r} contradicts buoyancy, which moves things up or down; leave it out."
@@ -137,25 +133,48 @@ def law_clip(
         raise UserError(f"other: only a collision has a second thing, {law} has none; leave it out.")
     for name, given in (("thing", thing), ("other", other)):
         if given is not None:
+            checks.kind(name, given, Thing)
             _refuse(law, knobs, name, given)
     if law == "inelastic collision" and thing and other and "stone" not in (thing.material, other.material):
         raise UserError(
             f"thing, other: {thing.material} bounces off {other.material}, which contradicts {law}; "
             "let one of the two be of stone."
         )
+    found = _found(law, seed, knobs, thing, other, direction)
+    if isinstance(found, Clip):
+        return found
+    raise UserError(
+        f"{_request(law, knobs, thing, other)} cannot be staged: {found}; ask for another or smaller thing, fewer "
+        f"objects, or another length or speed{_longer(law, seed, knobs, thing, other)}."
+    )
+
+
+def _found(
+    law: Law,
+    seed: int,
+    knobs: Knobs,
+    thing: Thing | None = None,
+    other: Thing | None = None,
+    direction: Direction | None = None,
+    tries: int = TRIES,
+) -> Clip | str:
+    """The clip, or the most frequent reason why there is none."""
     rng = numpy_generator(seed, "law", law)
     reasons: Counter[str] = Counter()
-    for _ in range(TRIES):
+    for _ in range(tries):
         try:
-            actors = _cast(rng, law, knobs, thing, other)
-            return _play(rng, law, knobs, actors, direction)
+            return _play(rng, law, knobs, _cast(rng, law, knobs, thing, other), direction)
         except Unfit as reason:
             reasons[str(reason)] += 1
-    (reason, _), *_ = reasons.most_common()
-    raise UserError(
-        f"{_request(law, knobs, thing, other)} cannot be staged: {reason}; "
-        "ask for another or smaller thing, fewer objects, or another length or speed."
-    )
+    return reasons.most_common(1)[0][0]
+
+
+def _longer(law: Law, seed: int, knobs: Knobs, thing: Thing | None, other: Thing | None) -> str:
+    """A clause that says from how many frames on there is a clip, if a longer one would do."""
+    for frames in range(knobs.frames + 1, math.ceil(LONG * knobs.fps)):
+        if isinstance(_found(law, seed, replace(knobs, frames=frames), thing, other, tries=SOME), Clip):
+            return f"; {frames} frames at {knobs.fps:g} a second are enough"
+    return ""
 
 
 _SHAPES: dict[Law, tuple[Shape, ...]] = {
@@ -176,6 +195,10 @@ def _refuse(law: Law, knobs: Knobs, name: str, thing: Thing) -> None:
         raise UserError(f"{name}: a {thing.shape} cannot show {law}; take a {' or '.join(shapes)}.")
     if thing.material not in materials:
         raise UserError(f"{name}: a thing of {thing.material} cannot show {law}; take {' or '.join(materials)}.")
+    for one in ("colour", "shape", "size", "material"):
+        allowed = getattr(knobs, f"{one}s")
+        if getattr(thing, one) not in allowed:
+            raise UserError(f"{name}: {getattr(thing, one)} contradicts {one}s = {allowed}; let both say the same.")
     if knobs.held_out is not None and is_held_out(thing.colour, thing.shape) != knobs.held_out:
         raise UserError(
             f"{name}: a {thing.colour} {thing.shape} is {'not ' if knobs.held_out else ''}held out, which contradicts "

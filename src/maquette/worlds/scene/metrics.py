@@ -14,15 +14,29 @@ from scipy.optimize import linear_sum_assignment
 
 from maquette.core.errors import UserError
 from maquette.core.statistics import Interval, wilson_interval
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.parsing.motion import law_residuals
-from maquette.worlds.scene.parsing.reading import Direction, Reading
+from maquette.worlds.scene.parsing.reading import DIRECTIONS, Direction, Reading
 from maquette.worlds.scene.parsing.relations import Related, relations
 from maquette.worlds.scene.state import Clip
-from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, Colour, Law, Material, Shape, Size
+from maquette.worlds.scene.vocabulary import (
+    COLOURS,
+    LAWS,
+    MATERIALS,
+    SHAPES,
+    SIZES,
+    Colour,
+    Law,
+    Material,
+    Shape,
+    Size,
+)
 
 Attribute = Literal["shape", "colour", "size", "material", "direction", "count", "law", "relation"]
 ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 OF_THINGS: tuple[Attribute, ...] = ("shape", "colour", "size", "material", "direction")
+MOST = 100
+"""Things that a clip may be asked to show."""
 LEAST_DEVIATION = 0.05
 """Of a number of a state in the reference, below which it is not divided by it."""
 
@@ -37,6 +51,11 @@ class Description:
     material: Material | None = None
     direction: Direction | None = None
 
+    def __post_init__(self) -> None:
+        for name, known in zip(OF_THINGS, (SHAPES, COLOURS, SIZES, MATERIALS, DIRECTIONS), strict=True):
+            if getattr(self, name) is not None:
+                checks.word(name, getattr(self, name), known)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
@@ -47,6 +66,15 @@ class Asked:
     law: Law | None = None
     relations: frozenset[Related] = frozenset()
     """Between the things, by their numbers in `things`, in the first frame."""
+
+    def __post_init__(self) -> None:
+        if self.count is not None:
+            checks.whole("count", self.count, 0, MOST)
+        if self.law is not None:
+            checks.word("law", self.law, LAWS)
+        for one in self.relations:
+            for number in (one.subject, one.object):
+                checks.whole("relations: thing", number, 0, len(self.things) - 1)
 
     @classmethod
     def of(cls, clip: Clip) -> Self:
@@ -71,19 +99,33 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """How much of what was asked for is there."""
+    """How much of what was asked for is there, and how much of what is there was asked for."""
 
     right: int
     n: int
+    """That were asked for."""
+    found: int = 0
+    """That are there, in clips of which any was asked for."""
 
     @property
     def value(self) -> float:
-        """The share, NaN if nothing was asked."""
+        """The share of what was asked for, recall; NaN if nothing was asked."""
         return self.right / self.n if self.n else float("nan")
 
     @property
+    def precision(self) -> float:
+        """The share of what is there; NaN if nothing is."""
+        return self.right / self.found if self.found else float("nan")
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both, which what is there too much lowers as well; NaN if there is neither."""
+        both = self.n + self.found
+        return 2 * self.right / both if both else float("nan")
+
+    @property
     def interval(self) -> Interval:
-        """Wilson's, at 95 %, as though each were drawn on its own."""
+        """Wilson's of the recall, at 95 %, as though each were drawn on its own."""
         return wilson_interval(self.right, self.n, 0.95)
 
 
@@ -91,19 +133,32 @@ def attribute_accuracy(readings: Sequence[Reading], asked: Sequence[Asked]) -> d
     """Of everything asked for, the share that is there, by attribute; `n` counts things, clips or relations asked for.
 
     The things found are paired with those asked for so that most attributes agree; one that is missing is wrong in each
-    of its attributes, and in its relations.
+    of its attributes, and in its relations. What is there beside it lowers `precision` and `f1`, which mean something
+    where all that a clip shall show was asked for, as in `Asked.of`.
 
     Raises:
         UserError: there is not one reading for each clip asked for.
     """
     if len(readings) != len(asked):
         raise UserError(f"readings = {len(readings)} and asked = {len(asked)} must be as many; give one for each clip.")
-    right, n = dict.fromkeys(ATTRIBUTES, 0), dict.fromkeys(ATTRIBUTES, 0)
+    right, n, found = (dict.fromkeys(ATTRIBUTES, 0) for _ in range(3))
     for reading, wish in zip(readings, asked, strict=True):
         for attribute, answers in _answers(reading, wish).items():
             right[attribute] += sum(answers)
             n[attribute] += len(answers)
-    return {attribute: Accuracy(right=right[attribute], n=n[attribute]) for attribute in ATTRIBUTES}
+            found[attribute] += _shown(reading, attribute)
+    return {one: Accuracy(right=right[one], n=n[one], found=found[one]) for one in ATTRIBUTES}
+
+
+def _shown(reading: Reading, attribute: Attribute) -> int:
+    """How many there are in a clip."""
+    if reading.rejected is not None:
+        return 0
+    if attribute == "relation":
+        return len(relations(reading.position[0])) if len(reading) else 0
+    if attribute == "law":
+        return int(reading.law is not None)
+    return len(reading.things) if attribute in OF_THINGS else 1
 
 
 def _answers(reading: Reading, asked: Asked) -> dict[Attribute, list[bool]]:
@@ -155,10 +210,12 @@ def law_deviation(readings: Sequence[Reading], laws: Sequence[Law]) -> float:
     """The mean residual of each clip from the law that it was to obey, in [0, 1]; 1 for a rejected clip.
 
     Raises:
-        UserError: there is not one law for each reading, or none at all.
+        UserError: there is not one law for each reading, or none at all, or a law is unknown.
     """
     if len(readings) != len(laws) or not laws:
         raise UserError(f"readings = {len(readings)} and laws = {len(laws)} must be as many, and one at least.")
+    for law in laws:
+        checks.word("law", law, LAWS)
     return float(np.mean([law_residuals(reading)[law] for reading, law in zip(readings, laws, strict=True)]))
 
 

@@ -146,10 +146,14 @@ def simulate(
         things collide is the one after.
 
     Raises:
-        UserError: the scene is seen from above, things overlap at the start, or a pendulum's bob does not exist.
+        UserError: the scene is seen from above or holds what is no number, things overlap at the start, or a
+            pendulum's bob does not exist.
     """
     if scene.view != "side":
         raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")
+    for name in ("position", "angle", "velocity", "spin"):
+        if not np.isfinite(getattr(scene, name)).all():
+            raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
     for rod in scene.scenery:
         if isinstance(rod, Pendulum) and not 0 <= rod.bob < len(scene.things):
             raise UserError(

@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.drawing import Looks, backdrop, drawers, robots, robots_of, rods, screens
 from maquette.worlds.scene.raster import paint_boxes, paint_things
 from maquette.worlds.scene.state import Clip, Drawer, Pendulum, Scene, Scenery, Screen
@@ -95,8 +96,7 @@ class Painter:
     """
 
     def __init__(self, scenes: Sequence[Scene | Clip], size: int) -> None:
-        if not SMALLEST <= size <= LARGEST:
-            raise UserError(f"size = {size} must lie between {SMALLEST} and {LARGEST} pixels.")
+        checks.whole("size", size, SMALLEST, LARGEST, " pixels")
         if not scenes:
             raise UserError("There is nothing to draw; give at least one scene or clip.")
         self.size = size
@@ -184,6 +184,7 @@ def _pictures(
     joints, grip = np.full((len(worlds), frames, JOINTS, 2), np.nan), np.ones((len(worlds), frames))
     for i, world in enumerate(worlds):
         n = len(world.things)
+        _refuse_nowhere(world)
         position[i, :, :n], angle[i, :, :n] = world.position, world.angle
         if world.layers.size:
             layers[i, :, :n] = world.layers
@@ -199,6 +200,14 @@ def _pictures(
     rest = {"joints": joints, "grip": grip} if any(map(robots_of, worlds)) else {}
     pictures = painter.draw(position, angle, world=row, layers=layers, opening=opening, **rest)
     return pictures.reshape(len(worlds), frames, size, size, 3)
+
+
+def _refuse_nowhere(world: Scene | Clip) -> None:
+    """Raise a UserError if a thing is nowhere; one whose place is NaN is hidden."""
+    if np.isinf(world.position).any():
+        raise UserError("position holds infinity; give places in widths, and NaN for what is hidden.")
+    if not np.isfinite(np.asarray(world.angle)[np.isfinite(world.position).all(axis=-1)]).all():
+        raise UserError("angle holds NaN or infinity for a thing that is there; give it in radians.")
 
 
 def _chunks(frames: int, size: int) -> Iterator[slice]:

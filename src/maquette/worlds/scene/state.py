@@ -10,7 +10,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
-from maquette.core.errors import UserError, did_you_mean
+from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import reach
 from maquette.worlds.scene.vocabulary import (
     COLOURS,
@@ -40,9 +41,7 @@ class Thing:
 
     def __post_init__(self) -> None:
         for name, known in (("shape", SHAPES), ("colour", COLOURS), ("size", SIZES), ("material", MATERIALS)):
-            word = getattr(self, name)
-            if word not in known:
-                raise UserError(f"{name} = {word!r} is none of this world; {did_you_mean(str(word), known)}")
+            checks.word(name, getattr(self, name), known)
 
     @property
     def radius(self) -> float:
@@ -148,6 +147,9 @@ class Scene:
     layers: Int[np.ndarray, " things"] = field(default_factory=lambda: np.zeros(0, int))
     """What lies on what: 0 on the table, a higher thing over lower ones; empty where all are 0."""
 
+    def __post_init__(self) -> None:
+        _refuse_shapes(self, ())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Contact:
@@ -184,6 +186,9 @@ class Clip:
     layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
     """As in `Scene`, or empty."""
 
+    def __post_init__(self) -> None:
+        _refuse_shapes(self, np.shape(self.position)[:1])
+
     def __len__(self) -> int:
         return len(self.position)
 
@@ -211,3 +216,13 @@ class Clip:
     def of(self, kind: type[Scenery]) -> list[Scenery]:
         """The parts of the scenery of one kind."""
         return [part for part in self.scenery if isinstance(part, kind)]
+
+
+def _refuse_shapes(state: Scene | Clip, frames: tuple[int, ...]) -> None:
+    """Raise a UserError if not every thing has its place, angle, velocity and spin."""
+    things = (*frames, len(state.things))
+    for name, shape in (("position", (*things, 2)), ("angle", things), ("velocity", (*things, 2)), ("spin", things)):
+        if np.shape(getattr(state, name)) != shape:
+            raise UserError(
+                f"{name} has the shape {np.shape(getattr(state, name))}; {len(state.things)} things need {shape}."
+            )

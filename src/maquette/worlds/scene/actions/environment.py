@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64, UInt8
 
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.actions.camera import Camera
 from maquette.worlds.scene.actions.embodiments import ACTIONS, FEELS, Embodiment, checked_embodiment
 from maquette.worlds.scene.actions.episode import Episode
@@ -52,12 +53,9 @@ class Setting:
         for task in self.tasks:
             checked_task(task)
         checked_embodiment(self.embodiment)
-        if self.size and not SMALLEST <= self.size <= LARGEST:
-            raise UserError(
-                f"size = {self.size} must be 0, for no frames, or lie between {SMALLEST} and {LARGEST} pixels."
-            )
-        if not SLOWEST <= self.control_hz <= FASTEST:
-            raise UserError(f"control_hz = {self.control_hz} must lie between {SLOWEST:g} and {FASTEST:g}.")
+        if self.size != 0:
+            checks.whole("size", self.size, SMALLEST, LARGEST, ", or 0 for no frames")
+        checks.number("control_hz", self.control_hz, SLOWEST, FASTEST)
 
     def episode(self, seed: int) -> Episode:
         """The episode that belongs to a seed.
@@ -143,6 +141,10 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         layout: Layout = USUAL,
         render_mode: str | None = None,
     ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise UserError(
+                f"render_mode = {render_mode!r} must be None or 'rgb_array'; there is no window to draw to."
+            )
         tasks = (task,) if isinstance(task, str) else tuple(task)
         self.setting = Setting(tasks=tasks, embodiment=embodiment, size=size, control_hz=control_hz, layout=layout)
         self.action_space, self.observation_space = self.setting.action_space, self.setting.observation_space
@@ -150,6 +152,7 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self.metadata = self.metadata | {"render_fps": control_hz}
         self._episode: Episode | None = None
         self._camera: Camera | None = None
+        self._is_closed = False
 
     @property
     def episode(self) -> Episode:
@@ -171,6 +174,7 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin the episode of a seed, or of one that follows from the last given."""
+        refuse_closed(self._is_closed)
         super().reset(seed=seed)
         self._episode = self.setting.episode(int(self.np_random.integers(2**31)) if seed is None else seed)
         if self.setting.size:
@@ -184,8 +188,9 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         """Hold an action for one control period.
 
         Raises:
-            UserError: the action has another shape or is not finite, or there is no episode.
+            UserError: the action has another shape or is not finite, there is no episode, or the environment is closed.
         """
+        refuse_closed(self._is_closed)
         episode = self.episode
         episode.act(self.setting.checked(action).tolist())
         if self._camera:
@@ -197,12 +202,22 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
         """The world as a larger picture."""
         return frame_of(self.scene, SHOWN) if self.render_mode == "rgb_array" else None
 
+    def close(self) -> None:
+        """End it: it takes no more steps."""
+        self._is_closed = True
+
     def _observation(self) -> dict[str, Any]:
         episode = self.episode
         seen = {"state": self.setting.feels([episode])[0], "instruction": episode.assignment.instruction}
         if self._camera:
             seen["image"] = self._camera.frames()[0]
         return seen
+
+
+def refuse_closed(is_closed: bool) -> None:
+    """Raise a UserError if an environment is closed."""
+    if is_closed:
+        raise UserError("The environment is closed; make a new one.")
 
 
 def told(episode: Episode) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
-from maquette.core.errors import UserError, did_you_mean
+from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.actions.tasks import Task
 from maquette.worlds.scene.state import Thing
 from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, Colour, Shape, Size, is_held_out
@@ -17,6 +18,8 @@ Combinations = Literal["train", "held out", "any"]
 Kind = tuple[Colour, Shape]
 Item = TypeVar("Item")
 
+MOST = 100
+"""Things on a table beside those of its task; what fits is found out."""
 SEQUENCES: tuple[tuple[Task, Task], ...] = (
     ("reach", "push-to"),
     ("push-to", "push-to"),
@@ -51,17 +54,14 @@ class Layout:
     """Share of the tables on which a hand that has to push starts in the thing's way, and can go round either side."""
 
     def __post_init__(self) -> None:
-        if self.distractors < 0:
-            raise UserError(f"distractors = {self.distractors} must be at least 0.")
-        if self.things is not None and not 2 <= self.things <= 4:
-            raise UserError(f"things = {self.things} must lie between 2 and 4: a zone has four places.")
-        if self.combinations not in get_args(Combinations):
-            known = did_you_mean(self.combinations, get_args(Combinations))
-            raise UserError(f"combinations = {self.combinations!r} is not a choice; {known}")
+        checks.whole("distractors", self.distractors, 0, MOST)
+        if self.things is not None:
+            checks.whole("things", self.things, 2, 4, ": a zone has four places")
+        checks.word("combinations", self.combinations, get_args(Combinations))
         if not self.sizes or not set(self.sizes) <= {"small", "medium"}:
             raise UserError(f"sizes = {self.sizes} must be small or medium: a large thing fits neither jaws nor zones.")
-        if not 0 <= self.head_on <= 1:
-            raise UserError(f"head_on = {self.head_on} must lie between 0 and 1.")
+        checks.number("gap", self.gap, 0, 0.5)
+        checks.number("head_on", self.head_on, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ def assignment(task: Task, embodiment: Embodiment, seed: int, layout: Layout = U
         except _Crowded:
             continue
         return Assignment(
-            task=task, scene=scene, goal=order.goal, instruction=instruction(order.goal, words), seed=seed
+            task=task, scene=scene, goal=order.goal, instruction=instruction(order.goal, words, scene), seed=seed
         )
     raise UserError(
         f"distractors = {layout.distractors} beside what {task} needs do not fit on the table with gap = {layout.gap}; "

@@ -14,14 +14,17 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float64
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.actions.camera import Camera
 from maquette.worlds.scene.actions.embodiments import Embodiment
-from maquette.worlds.scene.actions.environment import Setting, told
+from maquette.worlds.scene.actions.environment import Setting, refuse_closed, told
 from maquette.worlds.scene.actions.episode import Episode
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.sampling import USUAL
 from maquette.worlds.scene.actions.tasks import Task
 
+MOST = 10_000
+"""Tables at once."""
 Parts = dict[str, Any]
 """state, image (where there are frames), instruction, reward, terminated, truncated, and the parts of `told`."""
 
@@ -102,8 +105,8 @@ class SceneVectorEnv(VectorEnv[Parts, np.ndarray, np.ndarray]):
         layout: Layout = USUAL,
         workers: int = 1,
     ) -> None:
-        if not 1 <= workers <= count:
-            raise UserError(f"workers = {workers} must lie between 1 and the number of tables, {count}.")
+        checks.whole("count", count, 1, MOST)
+        checks.whole("workers", workers, 1, count, ", the number of tables")
         tasks = (task,) if isinstance(task, str) else tuple(task)
         self.setting = Setting(tasks=tasks, embodiment=embodiment, size=size, control_hz=control_hz, layout=layout)
         self.num_envs = count
@@ -132,6 +135,7 @@ class SceneVectorEnv(VectorEnv[Parts, np.ndarray, np.ndarray]):
         self, *, seed: int | Sequence[int] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Parts, dict[str, Any]]:
         """Begin the episodes of some seeds: those given, or from the one given on, or drawn from the last given."""
+        refuse_closed(self.closed)
         super().reset(seed=seed if isinstance(seed, int) else None)
         if seed is None:
             seeds = self.np_random.integers(2**31, size=self.num_envs).tolist()
@@ -149,8 +153,9 @@ class SceneVectorEnv(VectorEnv[Parts, np.ndarray, np.ndarray]):
         """Hold an action on each table for one control period.
 
         Raises:
-            UserError: the actions have another shape or are not finite, or nothing was reset yet.
+            UserError: the actions have another shape or are not finite, nothing was reset yet, or all is closed.
         """
+        refuse_closed(self.closed)
         if not self._is_reset:
             raise UserError("The environment has no episodes yet; call reset first.")
         parts = self._everywhere("step", self.setting.checked(actions, self.num_envs))

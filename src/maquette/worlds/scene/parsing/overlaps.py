@@ -9,14 +9,17 @@ import torch.nn.functional as F
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from maquette.worlds.scene.parsing.identity import Sight
+from maquette.worlds.scene.parsing.identity import DOUBT, Identity, Sight, identify
 from maquette.worlds.scene.parsing.layers import covered, layers_of, painted
 from maquette.worlds.scene.parsing.least_squares import Numbers, fit
 from maquette.worlds.scene.parsing.machinery import Machine, machine_of
 from maquette.worlds.scene.parsing.palette import unmix
-from maquette.worlds.scene.parsing.poses import Path, expectation
+from maquette.worlds.scene.parsing.poses import Path, expectation, turned
 from maquette.worlds.scene.parsing.pursuit import missing, trace
+from maquette.worlds.scene.parsing.sightings import Track
+from maquette.worlds.scene.parsing.windows import looks_in_rows
 from maquette.worlds.scene.state import Thing
+from maquette.worlds.scene.vocabulary import COLOURS
 
 FAINT = 0.02
 """Share of a pixel from which on what is in front hides what is behind it."""
@@ -82,19 +85,77 @@ def _traced(
     label, share = (one.numpy() for one in unmix(seen, with_things))
     machine = machine_of(seen, with_things, label, share, doubt=False, last=look.machine)
     cover = machine.cover(round(seen.shape[1] ** 0.5)) if machine else torch.zeros(seen.shape[:2])
-    back, owner, first = [], [], []
     unlike = _unlike(seen, machine.over(with_things) if machine else with_things, things, filled, cover)
-    for number in range(len(things)):
-        below, above = layers < layers[:, number, None], layers > layers[:, number, None]
-        hidden = (cover + covered(seen, things, filled, layers, above)).numpy() > FAINT
-        back.append(painted(scenery, things, filled, layers, below))
-        owner.append(np.where(hidden, -2, -1))
-        first.append(int(np.argmin(np.where(np.isnan(look.paths[number][:, 0]), np.inf, unlike[:, number]))))
-    sight = Sight(seen.repeat(len(things), 1, 1), torch.cat(back), np.concatenate(owner))
+    shown = np.isfinite(np.array([path[:, 0] for path in look.paths]))
+    first = np.where(shown, unlike.T, np.inf).argmin(1)
+    sight = _each_alone(seen, scenery, look, filled, cover)
     start = filled[np.arange(len(things)), first]
-    paths = trace(sight, np.arange(len(things)), things, np.array(first), start, hand, np.array(look.paths))
+    paths = trace(sight, np.arange(len(things)), things, first, start, hand, np.array(look.paths))
     there = [i for i, path in enumerate(paths) if np.isfinite(path[:, 0]).any()]
     return _only(replace(look, machine=machine, paths=paths), there)
+
+
+def _each_alone(
+    seen: Float32[Tensor, "frames pixels 3"],
+    scenery: Float32[Tensor, "frames pixels 3"],
+    look: Look,
+    filled: Float[np.ndarray, "things frames 3"],
+    cover: Float32[Tensor, "frames pixels"],
+) -> Sight:
+    """All frames once for each thing, before what is below it, without the pixels of what is above it."""
+    back, owner = [], []
+    for number in range(len(look.things)):
+        below, above = (
+            look.layers < look.layers[:, number, None],
+            look.layers > look.layers[:, number, None],
+        )
+        hidden = (cover + covered(seen, look.things, filled, look.layers, above)).numpy() > FAINT
+        back.append(painted(scenery, look.things, filled, look.layers, below))
+        owner.append(np.where(hidden, -2, -1))
+    return Sight(seen.repeat(len(look.things), 1, 1), torch.cat(back), np.concatenate(owner))
+
+
+def changing(
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Callable[[Float[np.ndarray, " frames"] | None], Float32[Tensor, "frames pixels 3"]],
+    look: Look,
+) -> Identity | None:
+    """A thing that looks much more like another one in some frame in which it is clearly seen."""
+    size, filled = round(seen.shape[1] ** 0.5), _filled(look.paths, len(seen))
+    cover = look.machine.cover(size) if look.machine else torch.zeros(seen.shape[:2])
+    sight = _each_alone(seen, behind(look.opening), look, filled, cover)
+    free = (sight.owner == -1).reshape(len(look.things), *seen.shape[:2])
+    tracks = []
+    for number, thing in enumerate(look.things):
+        only = np.zeros_like(look.layers, bool)
+        only[:, number] = True
+        shown = covered(seen, look.things, filled, np.zeros_like(look.layers), only).numpy() * free[number]
+        mass = np.where(np.isnan(look.paths[number][:, 0]), 0, shown.sum(1) / size**2)
+        tracks.append(
+            Track(
+                clip=number,
+                colour=COLOURS.index(thing.colour),
+                centre=filled[number, :, :2],
+                mass=mass,
+                blob=np.zeros(len(seen), int),
+            )
+        )
+    for number, (thing, identity) in enumerate(zip(look.things, identify(sight, tracks), strict=True)):
+        if identity and identity.changes_to:
+            return identity
+        if identity and identity.thing != thing and _is_rather(sight, tracks[number], identity.thing, thing):
+            return Identity(thing=thing, changes_to=identity.thing)
+    return None
+
+
+def _is_rather(sight: Sight, track: Track, other: Thing, thing: Thing) -> bool:
+    """Whether, in the frame in which most of it is seen, it looks far more like something else."""
+    frame = int(track.mass.argmax())
+    rows, where = np.full(2, track.clip * len(track.mass) + frame), track.centre[[frame, frame]]
+    windows = sight.windows(rows, np.zeros(2, int), where, max(thing.reach, other.reach))
+    looks = looks_in_rows([thing, other])
+    left = windows.fit(looks, turned(windows, looks, where, []), TOGETHER)[1]
+    return left[0] - left[1] > DOUBT + left[1] / 2
 
 
 def _needed(seen: Float32[Tensor, "frames pixels 3"], scenery: Float32[Tensor, "frames pixels 3"], look: Look) -> Look:

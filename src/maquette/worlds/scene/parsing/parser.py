@@ -1,21 +1,21 @@
 """Frames to state by analysis and synthesis: everything that is read is drawn again, and must look like the frames."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draft_of, hang_rods, hidden_by
-from maquette.worlds.scene.parsing.identity import Sight, identify
+from maquette.worlds.scene.parsing.identity import Identity, Sight, identify
 from maquette.worlds.scene.parsing.judging import judged, velocities
 from maquette.worlds.scene.parsing.layers import layers_of
 from maquette.worlds.scene.parsing.machinery import machine_of
-from maquette.worlds.scene.parsing.overlaps import FAINT, Look, free_of, look_again
+from maquette.worlds.scene.parsing.overlaps import FAINT, Look, changing, free_of, look_again
 from maquette.worlds.scene.parsing.palette import NOTHING, unmix
 from maquette.worlds.scene.parsing.poses import Path, expectation, follow
 from maquette.worlds.scene.parsing.reading import Reading
@@ -26,6 +26,8 @@ AT_ONCE = 16
 """Clips read together."""
 LOOKS = 2
 """At what was not explained, on the table top."""
+ODD, FINE = 10.0, 0.5
+"""Difference of a place, of 255, from which on it is looked at again where that of all is no more than so much."""
 
 
 def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
@@ -87,14 +89,18 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             draft.layers = layers_of(seen[rows], back[rows], free_of(draft.machine, seen[rows]), known, filled)
     readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
     for _ in range(LOOKS):
-        poor = [i for i, reading in enumerate(readings) if reading.rejected and drafts[i].is_crowded]
+        poor = [i for i, reading in enumerate(readings) if drafts[i].is_crowded and _is_poor(reading)]
         for i in poor:
             rows = slice(i * length, (i + 1) * length)
             _look_again(drafts[i], seen[rows], things, paths)
         if poor:
             again = judged(frames[poor], [_reading(drafts[i], things, paths, length, fps) for i in poor])
             for i, reading in zip(poor, again, strict=True):
-                readings[i] = reading
+                rows = slice(i * length, (i + 1) * length)
+                if readings[i].rejected is None:
+                    readings[i] = _better(readings[i], reading)
+                else:
+                    readings[i] = _unless_changing(reading, drafts[i], seen[rows], things, paths)
     return readings
 
 
@@ -105,8 +111,13 @@ def _identified(sight: Sight, tracks: Sequence[Track], drafts: Sequence[Draft]) 
         if identity is None:
             sight.owner[sight.owner == number] = -1
         elif identity.changes_to and not drafts[track.clip].why_not:
-            drafts[track.clip].why_not = f"what is {_named(identity.thing)} turns into {_named(identity.changes_to)}"
+            drafts[track.clip].why_not = _changes(identity)
     return [identity.thing if identity else None for identity in identities]
+
+
+def _changes(identity: Identity) -> str:
+    assert identity.changes_to
+    return f"what is {_named(identity.thing)} turns into {_named(identity.changes_to)}"
 
 
 def _named(thing: Thing) -> str:
@@ -117,22 +128,57 @@ def _look_again(
     draft: Draft, seen: Float32[Tensor, "frames pixels 3"], things: list[Thing | None], paths: list[Path]
 ) -> None:
     """Improve a draft, and put its things and their paths after all others."""
-    size = round(seen.shape[1] ** 0.5)
-    look = look_again(
-        seen,
-        lambda opening: behind(replace(draft, openings=opening), len(seen), size),
-        Look(
-            machine=draft.machine,
-            things=tuple(thing for thing in (things[n] for n in draft.tracks) if thing is not None),
-            paths=[paths[n] for n in draft.tracks],
-            layers=draft.layers,
-            opening=draft.openings,
-        ),
-    )
+    look = look_again(seen, _scenery(draft, seen), _look_of(draft, things, paths))
     draft.machine, draft.layers, draft.openings = look.machine, look.layers, look.opening
     draft.tracks = tuple(range(len(things), len(things) + len(look.things)))
     things += look.things
     paths += look.paths
+
+
+def _is_poor(reading: Reading) -> bool:
+    """Whether it is rejected, or some place is off where all the rest is explained."""
+    return reading.rejected is not None or (reading.residual_peak > ODD and reading.residual_mean < FINE)
+
+
+def _better(one: Reading, other: Reading) -> Reading:
+    """The one whose drawing is more like the frames, if both were read."""
+    return other if other.rejected is None and other.residual_mean < one.residual_mean else one
+
+
+def _unless_changing(
+    reading: Reading,
+    draft: Draft,
+    seen: Float32[Tensor, "frames pixels 3"],
+    things: list[Thing | None],
+    paths: list[Path],
+) -> Reading:
+    """The reading, or why not: a second look takes things for the same in all frames, which they may not be."""
+    if reading.rejected is not None or not draft.tracks:
+        return reading
+    changed = changing(seen, _scenery(draft, seen), _look_of(draft, things, paths))
+    if changed is None:
+        return reading
+    draft.why_not = _changes(changed)
+    return Reading(rejected=draft.why_not)
+
+
+def _scenery(
+    draft: Draft, seen: Float32[Tensor, "frames pixels 3"]
+) -> Callable[[Float[np.ndarray, " frames"] | None], Float32[Tensor, "frames pixels 3"]]:
+    """What is behind the things, from how far the drawer is open."""
+    size = round(seen.shape[1] ** 0.5)
+    return lambda opening: behind(replace(draft, openings=opening), len(seen), size)
+
+
+def _look_of(draft: Draft, things: list[Thing | None], paths: list[Path]) -> Look:
+    """What a draft holds."""
+    return Look(
+        machine=draft.machine,
+        things=tuple(thing for thing in (things[n] for n in draft.tracks) if thing is not None),
+        paths=[paths[n] for n in draft.tracks],
+        layers=draft.layers,
+        opening=draft.openings,
+    )
 
 
 def _reading(

@@ -49,7 +49,7 @@ def _follow_whole(
     centre = np.array([tracks[i].centre[f] for i, f in zip(which, frame, strict=True)])
     looks = looks_in_rows([things[i] for i in which])
     windows = sight.windows(_stacked(tracks, which, frame), which, centre, max(things[i].reach for i in group))
-    poses, _ = windows.fit(looks, _turned(windows, looks, centre, []), ROUNDS)
+    poses, _ = windows.fit(looks, turned(windows, looks, centre, []), ROUNDS)
     for i, f, pose in zip(which, frame, poses, strict=True):
         found[i][f] = pose
 
@@ -66,7 +66,7 @@ def _follow_partly(
     best, least, visible = expected, np.full(len(which), np.inf), np.zeros(len(which))
     for about in (expected[:, :2], centre):
         windows = sight.windows(stack, which, (expected[:, :2] + centre) / 2, reach + SPAN)
-        start = _turned(windows, looks, about, [expected[:, 2]])
+        start = turned(windows, looks, about, [expected[:, 2]])
         trust = np.array([windows.size / LEEWAY, windows.size / LEEWAY, 1 / TURN]) ** 2 * CERTAIN**2
         poses, loss = windows.fit(looks, start, ROUNDS + 2, np.tile(trust, (len(start), 1)))
         cover = windows.cover(looks, poses)
@@ -92,7 +92,7 @@ def _stacked(
     return np.array([tracks[i].clip for i in which]) * len(tracks[0].mass) + frame
 
 
-def _turned(
+def turned(
     windows: Windows, looks: Looks, centre: Float[np.ndarray, "rows 2"], angles: list[Float[np.ndarray, " rows"]]
 ) -> Float[np.ndarray, "rows 3"]:
     """Poses at places, at the best of some angles."""

@@ -198,7 +198,9 @@ class Writer:
     def act(self, deed: Deed, other: str = "", *, path: float = 0.3, manner: float = 0.0) -> str:
         """A deed in words, with its path and manner in some share of cases."""
         assert self.happenings is not None
-        how = self.happenings.tracks.pace(deed.thing) if deed.verb in GOING and self.chance(manner) else None
+        how = (
+            self.happenings.tracks.pace(deed.thing, deed.steps) if deed.verb in GOING and self.chance(manner) else None
+        )
         return phrases.doing(self.rng, deed, other, path=self.chance(path), manner=how)
 
     def short(self) -> str:

@@ -34,7 +34,8 @@ def dialogue(state: Scene | Clip, rng: np.random.Generator, goal: Goal | None = 
     for _ in range(1 + int(3 * rng.random())):
         turns += (_correction(asker) if rng.random() < 0.4 else []) or _question(state, rng)
     if goal is not None:
-        turns += [instruction(goal, rng), "ok."]
+        scene = state.scene(0) if isinstance(state, Clip) else state
+        turns += [instruction(goal, rng, scene), "ok."]
     return tuple(turns)
 
 

@@ -10,10 +10,12 @@ from maquette.worlds.scene.geometry import HAND
 from maquette.worlds.scene.state import Clip
 from maquette.worlds.scene.words import lexicon
 from maquette.worlds.scene.words.facts import Facts, clearly
-from maquette.worlds.scene.words.tracks import PACE, Tracks
+from maquette.worlds.scene.words.tracks import PACE, WAYS, Tracks
 
 CREEPING = 0.01
 """Widths a second up to which a thing rests beyond doubt."""
+STOPPED, AT_ONCE = 0.003, lexicon.AFTER.yes / 2
+"""Widths from its last place at which it has stopped beyond doubt, and seconds in which it must come to that."""
 
 
 ROBOT = -1
@@ -34,6 +36,8 @@ class Deed:
     """The thing that it does it to."""
     zone: str | None = None
     """The colour of the zone that it brings that thing to."""
+    steps: tuple[int, ...] = ()
+    """From which frames to the next it goes on; none given: in the whole clip."""
     told: bool = True
     """Worth telling in a caption; else true but for questions only."""
 
@@ -93,7 +97,8 @@ class Happenings:
         moving = np.flatnonzero(left > lexicon.RESTED.yes)
         if not len(moving) or (self.last - moving[-1] - 1) * self.dt < lexicon.STOPPED.yes:
             return []
-        if float(np.abs(self.velocity[-3:, i]).max()) > CREEPING:
+        crept = np.flatnonzero(left > STOPPED)
+        if float(np.abs(self.velocity[-3:, i]).max()) > CREEPING or (crept[-1] - moving[-1]) * self.dt > AT_ONCE:
             return []
         return [Deed(thing=i, verb="stop", time=float(moving[-1] + 1) * self.dt)]
 
@@ -116,7 +121,9 @@ class Happenings:
                 continue
             begin = float(np.argmax(mine)) * self.dt
             verb = "roll" if rolls else "slide"
-            found.append(Deed(thing=i, verb=verb, time=begin, direction=way, path="along the ground"))
+            found.append(
+                Deed(thing=i, verb=verb, time=begin, direction=way, path="along the ground", steps=_steps(mine))
+            )
         return found
 
     def _on_ramp(self, i: int) -> list[Deed]:
@@ -134,7 +141,8 @@ class Happenings:
         begin = float(np.argmax(both)) * self.dt
         verb = "roll" if rolls else "slide"
         clear = self.tracks.goes(i, way)
-        return [Deed(thing=i, verb=verb, time=begin, direction=way if clear else None, path="down the ramp")]
+        way = way if clear else None
+        return [Deed(thing=i, verb=verb, time=begin, direction=way, path="down the ramp", steps=_steps(both))]
 
     def _in_air(self, i: int) -> list[Deed]:
         free, (x, y) = self.tracks.in_air(i), self.position[:, i].T
@@ -145,7 +153,17 @@ class Happenings:
             top = start + int(np.argmax(y[start:end]))
             drop = float(y[top] - y[top : end + 1].min())
             if end - start >= 3 and sideways >= lexicon.TRAVELLED.yes and self.tracks.goes(i, way):
-                found.append(Deed(thing=i, verb="fly", time=start * self.dt, direction=way, path="through the air"))
+                steps = tuple(range(start, end - 1))
+                found.append(
+                    Deed(
+                        thing=i,
+                        verb="fly",
+                        time=start * self.dt,
+                        direction=way,
+                        path="through the air",
+                        steps=steps,
+                    )
+                )
             if drop >= lexicon.TRAVELLED.yes and not any(deed.verb == "fall" for deed in found):
                 landed = end <= self.last and bool(self.tracks.on_ground(i)[end:].any())
                 wet = (
@@ -153,7 +171,8 @@ class Happenings:
                     and y[end : end + 2].min(initial=1) < self.tracks.water - lexicon.SUBMERGED.yes
                 )
                 path = "into the water" if wet else "to the ground" if landed else None
-                found.append(Deed(thing=i, verb="fall", time=top * self.dt, path=path))
+                steps = tuple(range(top, min(end, self.last)))
+                found.append(Deed(thing=i, verb="fall", time=top * self.dt, path=path, steps=steps))
         return found + self._bounces(i)
 
     def _bounces(self, i: int) -> list[Deed]:
@@ -167,20 +186,24 @@ class Happenings:
                 continue
             # The lowest frame may be one in which it is still, or again, over the ground.
             over = float(y[low] - air[low])
-            rise, drop = (self._peak(side) - over for side in (y[low:], y[low::-1]))
+            after, before = low + self._climb(y[low:]), low - self._climb(y[low::-1])
+            rise, drop = float(y[after]) - over, float(y[before]) - over
             near = float(air[low]) <= lexicon.TOUCHING.yes + 0.5 * np.abs(np.diff(y[max(low - 2, 0) : low + 2])).max()
             dry = self.tracks.water is None or y[low] > self.tracks.water + lexicon.SUBMERGED.yes
             if min(rise, drop) >= lexicon.REBOUND.yes and near and dry:
                 way = self.tracks.only_way(i)
-                sideways = way if way in ("left", "right") else None
-                return [Deed(thing=i, verb="bounce", time=low * self.dt, direction=sideways, path="off the ground")]
+                aside = abs(float(self.position[after, i, 0] - self.position[before, i, 0]))
+                sideways = way if way in ("left", "right") and aside >= lexicon.WENT.yes else None
+                steps = tuple(range(before, after))
+                time = low * self.dt
+                return [Deed(thing=i, verb="bounce", time=time, direction=sideways, path="off the ground", steps=steps)]
         return []
 
     @staticmethod
-    def _peak(heights: Float[np.ndarray, " frames"]) -> float:
-        """The height up to which it climbs before it first comes down."""
+    def _climb(heights: Float[np.ndarray, " frames"]) -> int:
+        """How many frames it climbs before it first comes down."""
         falling = np.flatnonzero(np.diff(heights) < 0)
-        return float(heights[falling[0] if len(falling) else -1])
+        return int(falling[0]) if len(falling) else len(heights) - 1
 
     def _in_water(self, i: int) -> list[Deed]:
         if self.tracks.water is None:
@@ -191,14 +214,16 @@ class Happenings:
         surfaced = np.abs(y - self.tracks.water) <= 0.85 * thing.radius
         if surfaced[-5:].all() and float(self.tracks.air(i)[-1]) >= lexicon.TOUCHING.no:
             if self.tracks.goes(i, "up") and y[0] < self.tracks.water - thing.reach:
-                found.append(Deed(thing=i, verb="rise", time=self.onset(i), path="to the surface"))
+                steps = tuple(range(round(self.onset(i) / self.dt), int(np.argmax(y))))
+                found.append(Deed(thing=i, verb="rise", time=self.onset(i), path="to the surface", steps=steps))
             found.append(Deed(thing=i, verb="float", time=float(np.argmax(surfaced)) * self.dt, path="in the water"))
         gone = y[-1] + thing.reach < self.tracks.water - lexicon.SUBMERGED.yes or self.tracks.on_ground(i)[-1]
         if len(under) and gone:
             begin = max(under[0] - 1, 0)
             begin = begin if y[begin] - thing.radius < self.tracks.water - lexicon.SUBMERGED.yes else under[0]
             if y[begin] - y[-1] >= lexicon.TRAVELLED.yes:
-                found.append(Deed(thing=i, verb="sink", time=float(under[0]) * self.dt, path="in the water"))
+                time, steps = float(under[0]) * self.dt, tuple(range(begin, self.last))
+                found.append(Deed(thing=i, verb="sink", time=time, path="in the water", steps=steps))
         return found
 
     def _behind(self, i: int) -> list[Deed]:
@@ -261,28 +286,48 @@ class Happenings:
         if not self.clip.robots:
             return []
         facts, found = Facts(self.clip), list[Deed]()
-        tips = np.array([robot.joints[-1] for robot in self.clip.robots])
-        for i, thing in enumerate(self.clip.things):
-            steps = np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1)
-            near = np.linalg.norm(self.position[1:, i] - tips[1:], axis=1) < thing.reach + HAND
-            runs = runs_of(near & (steps > PACE * self.dt))
-            far = [float(steps[start:end].sum()) for start, end in runs]
-            if not self.tracks.moves(i) or max(far, default=0.0) < lexicon.PUSHED.yes:
+        for i in range(len(self.clip.things)):
+            run = self._robot_moves(i) if self.tracks.moves(i) else None
+            if run is None:
                 continue
-            time = runs[int(np.argmax(np.array(far) >= lexicon.PUSHED.yes))][0] * self.dt
+            start, end = run
             zone = facts.zone_of(i, end=True)
             brought = zone is not None and facts.in_zone(i, zone) is False
             if zone and brought:
-                found.append(Deed(thing=ROBOT, verb="bring", other=i, time=time, zone=zone.colour))
-            found.append(
-                Deed(thing=ROBOT, verb="push", other=i, time=time, direction=self.tracks.only_way(i), told=not brought)
-            )
+                found.append(Deed(thing=ROBOT, verb="bring", other=i, time=start * self.dt, zone=zone.colour))
+            way = self.tracks.only_way(i)
+            if way:
+                axis, sign = WAYS[way]
+                far = sign * float(self.position[end, i, axis] - self.position[start, i, axis])
+                way = way if far >= lexicon.WENT.yes else None
+            push = Deed(thing=ROBOT, verb="push", other=i, time=start * self.dt, direction=way, told=not brought)
+            found.append(push)
         travel = facts.drawer.travel if facts.drawer else 1.0
         ajar = [clearly(float(opening) / travel, lexicon.AJAR) for opening in self.clip.openings]
         if ajar and ajar[0] is False and ajar[-1]:
             time = float(np.argmax(self.clip.openings > lexicon.AJAR.middle * travel)) * self.dt
             found.append(Deed(thing=ROBOT, verb="open", time=time))
         return found
+
+    def _robot_moves(self, i: int) -> tuple[int, int] | None:
+        """First and last frames in which the robot clearly moves a thing, unless it may have done so before."""
+        tips = np.array([robot.joints[-1] for robot in self.clip.robots])
+        steps = np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1)
+        gap = np.linalg.norm(self.position[1:, i] - tips[1:], axis=1) - self.clip.things[i].reach - HAND
+
+        def runs(within: float, far: float) -> list[tuple[int, int]]:
+            return [
+                run for run in runs_of((gap < within) & (steps > PACE * self.dt)) if steps[slice(*run)].sum() >= far
+            ]
+
+        sure, perhaps = runs(0.0, lexicon.PUSHED.yes), runs(lexicon.TOUCHING.no, lexicon.PUSHED.no)
+        if not sure or (sure[0][0] - perhaps[0][0]) * self.dt > AT_ONCE:
+            return None
+        return sure[0]
+
+
+def _steps(so: Bool[np.ndarray, " steps"]) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(so).tolist())
 
 
 def runs_of(so: Bool[np.ndarray, " frames"]) -> list[tuple[int, int]]:

@@ -5,33 +5,34 @@ from collections.abc import Sequence
 import numpy as np
 
 from maquette.core.errors import UserError
-from maquette.worlds.scene.state import Scene, Thing
+from maquette.worlds.scene.state import Clip, Scene, Thing
 from maquette.worlds.scene.vocabulary import Colour, Shape
 from maquette.worlds.scene.words import lexicon, phrases
 from maquette.worlds.scene.words.facts import Facts, pick
 from maquette.worlds.scene.words.goals import Goal, OpenDrawer, PushTo, Reach, Referent, SortByColour, StackIn, Then
 
 
-def instruction(goal: Goal, rng: np.random.Generator) -> str:
+def instruction(goal: Goal, rng: np.random.Generator, scene: Scene | Clip | None = None) -> str:
     """A goal as an order.
 
     Args:
         goal: what is wanted.
         rng: chooses the words.
+        scene: the table top; without it no order is to sort all things or every one, since some may have no zone.
     """
     match goal:
         case Then():
-            first, second = order(goal.first, rng), order(goal.second, rng)
+            first, second = order(goal.first, rng, scene), order(goal.second, rng, scene)
             ways = [f"first {first}, then {second}", f"{first}, then {second}", f"{first} and then {second}"]
             if not isinstance(goal.second, Then):
                 ways.append(f"first, {first}. then, {second}")
             return f"{pick(rng, ways)}."
         case _:
-            said = order(goal, rng)
+            said = order(goal, rng, scene)
             return f"can you {said}?" if rng.random() < 0.1 else f"{said}."
 
 
-def order(goal: Goal, rng: np.random.Generator) -> str:
+def order(goal: Goal, rng: np.random.Generator, scene: Scene | Clip | None = None) -> str:
     """A goal in the imperative, without a full stop."""
     match goal:
         case Reach(thing=thing):
@@ -41,14 +42,21 @@ def order(goal: Goal, rng: np.random.Generator) -> str:
         case SortByColour(shape=shape):
             one, all_of_them = (phrases.noun(rng, shape or "thing", plural=many) for many in (False, True))
             into = f"{pick(rng, ('push', 'bring'))} every {one} to the zone of its colour"
-            return pick(rng, (f"sort the {all_of_them} by colour", f"sort all the {all_of_them} by colour", into))
+            ways = (f"sort the {all_of_them} by colour", f"sort all the {all_of_them} by colour", into)
+            return pick(rng, ways if scene and _all_have_zones(goal, scene) else ways[:1])
         case StackIn(things=things, zone=zone):
             stack = pick(rng, lexicon.COMMANDS["stack"])
             return f"{stack} {phrases.listed([f'the {named(thing, rng)}' for thing in things])} in {the(zone, rng)}"
         case OpenDrawer():
             return f"{pick(rng, lexicon.COMMANDS['open'])} the drawer"
         case Then(first=first, second=second):
-            return f"{order(first, rng)}, then {order(second, rng)}"
+            return f"{order(first, rng, scene)}, then {order(second, rng, scene)}"
+
+
+def _all_have_zones(goal: SortByColour, scene: Scene | Clip) -> bool:
+    facts = Facts(scene)
+    colours = {zone.colour for zone in facts.zones}
+    return all(facts.things[i].colour in colours for i in facts.having(shape=goal.shape))
 
 
 def push(thing: str, zone: Colour, rng: np.random.Generator) -> str:
@@ -177,10 +185,10 @@ def _steps(goal: Goal, facts: Facts, rng: np.random.Generator) -> list[str]:
         case SortByColour():
             strays = _strays(goal, facts, rng)
             if not all(facts.namings(i) for i in strays):
-                return [order(goal, rng)]
+                return [order(goal, rng, facts.state)]
             return [step for i in strays for step in _bring_home(i, facts, rng)]
         case _:
-            return [order(goal, rng)]
+            return [order(goal, rng, facts.state)]
 
 
 def _fetch(thing: str, zone: Colour, rng: np.random.Generator) -> list[str]:

@@ -1,9 +1,10 @@
 """How each thing of a clip moves and what holds it, beyond doubt: from velocities as well as from places."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from maquette.worlds.scene.geometry import outline
 from maquette.worlds.scene.state import Clip, Ground, Pendulum, Ramp, Screen, Water
@@ -65,14 +66,24 @@ class Tracks:
         """The way it goes, from frame to frame."""
         return float(np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1).sum())
 
-    def pace(self, i: int) -> str | None:
-        """quickly or slowly, if its mean speed is so by its velocities and by its places."""
-        speeds = np.linalg.norm(self.velocity[:, i], axis=1)
-        moving = speeds > PACE / 2
-        if not moving.any() or self.moves(i) is not True:
+    def pace(self, i: int, steps: Sequence[int] = ()) -> str | None:
+        """quickly or slowly, if its mean speed is so in the whole clip and in some steps of it, one more or less."""
+        some = np.array(steps or range(self.last))
+        paces = {
+            self._pace(i, those, least)
+            for those in (np.arange(self.last), some, some[1:], some[:-1])
+            for least in (PACE / 2, PACE)
+        }
+        return paces.pop() if len(paces) == 1 else None
+
+    def _pace(self, i: int, steps: Int[np.ndarray, " some"], least: float) -> str | None:
+        """The same by its velocities and by its places, where these are above some least."""
+        speeds = np.linalg.norm(self.velocity[:, i], axis=1)[np.unique([steps, steps + 1])]
+        ways = (np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1) / self.dt)[steps]
+        moving, going = speeds[speeds > least], ways[ways > least]
+        if not len(moving) or not len(going) or self.moves(i) is not True:
             return None
-        steps = np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1) / self.dt
-        means = float(speeds[moving].mean()), float(steps[steps > PACE / 2].mean())
+        means = float(moving.mean()), float(going.mean())
         if min(means) >= lexicon.FAST.yes:
             return "quickly"
         return "slowly" if max(means) <= lexicon.SLOW.yes else None

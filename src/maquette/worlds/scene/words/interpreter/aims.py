@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import HAND
 from maquette.worlds.scene.state import Clip, Scene
 from maquette.worlds.scene.vocabulary import Colour
@@ -83,12 +84,15 @@ def _came_first(world: World, first: Goal, second: Goal) -> bool:
 def to_sort(world: World, goal: SortByColour) -> list[int]:
     """The things that have a zone of their colour."""
     zones = {zone.colour for zone in world.of("zone")}
-    found = [
-        i for i in world.visible if world.things[i].colour in zones and goal.shape in (None, world.things[i].shape)
-    ]
+    found = [i for i in sorted(_alike(world, goal)) if world.things[i].colour in zones]
     if not found:
         raise UserError("No thing here has a zone of its colour to be sorted into; ask for something else.")
     return found
+
+
+def _alike(world: World, goal: SortByColour) -> set[int]:
+    """The things of its shape."""
+    return {i for i in world.visible if goal.shape in (None, world.things[i].shape)}
 
 
 def _zone(world: World, colour: str) -> Entity:
@@ -115,7 +119,13 @@ def _goal(talk: Talk, command: Command) -> Goal:
         (noun,) = command.nouns
         head = noun.head if noun.head != "thing" else None
         sort = SortByColour(shape=head)  # pyrefly: ignore
-        to_sort(world, sort)
+        homeless = _alike(world, sort) - {*to_sort(world, sort)}
+        if command.without_exception and homeless:
+            colours = sorted({world.things[i].colour for i in homeless})
+            raise UserError(
+                f"{noun.text!r} cannot all be sorted: there is no zone for what is {' or '.join(colours)}; "
+                "leave out 'all' or 'every'."
+            )
         return sort
     referents = tuple(_referent(talk, entity, noun) for noun in command.nouns for entity in _meant(talk, noun))
     if command.verb == "reach":
@@ -216,12 +226,15 @@ def _take(world: World, now: _Table, step: Goal) -> None:
             now.reached = {thing_of(world, referent)}
         case PushTo(thing=referent, zone=colour):
             now.zones[thing_of(world, referent)] = {colour}
+            now.reached = {thing_of(world, referent)}  # a hand that pushes is at what it pushes
         case StackIn(things=referents, zone=colour):
             now.zones.update({thing_of(world, referent): {colour} for referent in referents})
+            now.reached = {thing_of(world, referents[-1])}
         case SortByColour():
             now.zones.update({i: {world.things[i].colour} for i in to_sort(world, step)})
+            now.reached = set()  # which was the last is left open
         case OpenDrawer():
-            now.opened = True
+            now.opened, now.reached = True, set()
         case Then():
             _take(world, now, step.first)
             _take(world, now, step.second)
@@ -248,6 +261,7 @@ def table_of(state: Scene | Clip) -> World:
     Raises:
         UserError: it is one of the side view.
     """
+    checks.kind("state", state, Scene, Clip)
     if state.view != "top":
         raise UserError(f"view = {state.view!r}: instructions are for the table top; give a scene seen from the top.")
     return World(state)

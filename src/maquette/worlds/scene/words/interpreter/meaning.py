@@ -140,6 +140,8 @@ class Command:
     verb: str
     nouns: tuple[Noun, ...] = ()
     zone: Noun | None = None
+    without_exception: bool = False
+    """Whether it is said of all things or of every one."""
 
 
 @dataclass(frozen=True, kw_only=True)

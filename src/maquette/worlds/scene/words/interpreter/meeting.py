@@ -38,7 +38,9 @@ def collides(motion: Motion, i: int, j: int) -> float | None:
 
 
 def pushes(motion: Motion, i: int, j: int) -> float | None:
-    """When one begins to go behind the other, touching it all the way."""
+    """When one begins to go behind the other, touching it all the way; a robot moves by itself and is not pushed."""
+    if j == motion.robot:
+        return None
     far, reach = motion.distances(i, j), motion.reach[i] + motion.reach[j]
     robot = i == motion.robot
     way, start = 0.0, 0

@@ -1,10 +1,10 @@
-"""What things do in a clip, read from where they are in each frame and from nothing else: no law, velocity or contact.
+"""How things move in a clip, read from where they are in each frame and from nothing else: no law, velocity or contact.
 
-Every question is answered with the time of the first occurrence in seconds, or None where there is none.
+What verbs make of it is in `deeds`.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -31,11 +31,13 @@ class Motion:
         self.axes = [clip.position[:, :, 0].T.tolist(), clip.position[:, :, 1].T.tolist()]
         self.angle = clip.angle.T.tolist()
         self.reach = [thing.reach for thing in clip.things]
+        self.radius = [thing.radius for thing in clip.things]
         self.robot = len(clip.things)
         if clip.robots:
             for axis in (0, 1):
                 self.axes[axis].append([robot.joints[-1][axis] for robot in clip.robots])
             self.reach.append(HAND)
+            self.radius.append(HAND)
         self.bobs = {part.bob for part in clip.scenery if isinstance(part, Pendulum)}
         self.water = next((part.level for part in clip.scenery if isinstance(part, Water)), -math.inf)
         self.screens = [part for part in clip.scenery if isinstance(part, Screen)]
@@ -68,16 +70,42 @@ class Motion:
 
     def going(self, i: int, direction: str) -> float | None:
         """When it first sets out on a clear way in a direction."""
+        return next((start * self.dt for start, _ in self.stretches(i, direction)), None)
+
+    def stretches(self, i: int, direction: str) -> Iterator[tuple[int, int]]:
+        """First and last frames of each clear way in a direction."""
         axis, sign = AXES[direction]
         along = [sign * value for value in self.axes[axis][i]]
-        least, back = along[0], 0
+        least, back, peak = along[0], 0, None
         for k, value in enumerate(along):
-            if value < least + SETTING_OUT:
-                back = k
-            least = min(least, value)
-            if value - least > lexicon.WENT.middle:
-                return back * self.dt
-        return None
+            if peak is not None and value > along[peak]:
+                peak = k
+            elif peak is not None and value < along[peak] - SETTING_OUT:
+                yield back, peak
+                least, back, peak = value, k, None
+            elif peak is None:
+                back = k if value < least + SETTING_OUT else back
+                least = min(least, value)
+                peak = k if value - least > lexicon.WENT.middle else None
+        if peak is not None:
+            yield back, peak
+
+    def leading(self, i: int, direction: str | None) -> list[int]:
+        """The steps that lead in a direction, or all."""
+        if direction is None:
+            return list(range(self.frames - 1))
+        axis, sign = AXES[direction]
+        return [k for k, step in enumerate(self.steps(i)) if sign * step[axis] > 0]
+
+    def goes(self, i: int, steps: Sequence[int], direction: str) -> bool:
+        """Whether some steps hold a clear way in a direction."""
+        axis, sign = AXES[direction]
+        along = self.axes[axis][i]
+        way = longest = 0.0
+        for k in steps:
+            way = max(way + sign * (along[k + 1] - along[k]), 0.0)
+            longest = max(longest, way)
+        return longest > lexicon.WENT.middle
 
     def approach(self, i: int, j: int, sign: float) -> bool:
         """Whether the distance to another track shrinks (+1) or grows (-1) by a clear way."""
@@ -95,9 +123,10 @@ class Motion:
         """Of each step."""
         return [math.hypot(*step) / self.dt for step in self.steps(i)]
 
-    def speed(self, i: int) -> float:
-        """The mean while it moves."""
-        moving = [speed for speed in self.speeds(i) if speed > MOVING]
+    def speed(self, i: int, steps: Sequence[int]) -> float:
+        """The mean over some steps, while it moves."""
+        speeds = self.speeds(i)
+        moving = [speeds[k] for k in steps if speeds[k] > MOVING]
         return sum(moving) / len(moving) if moving else 0.0
 
     def quicker(self, i: int, j: int) -> bool:
@@ -154,41 +183,31 @@ class Motion:
             return "ground" if ground[frame] < ramp[frame] else "ramp"
         return "water" if self.axes[1][i][frame] < self.water else "air"
 
-    def way(self, i: int, direction: str | None, *where: str) -> tuple[float, float, float]:
-        """How far it goes on such ground, how much of that its turning makes up for, and when it begins.
+    def way(self, i: int, direction: str | None, *where: str) -> tuple[float, float, float, list[int]]:
+        """How far it goes on such ground, how much of that its turning makes up for, when it begins, in which steps.
 
         With a direction only what leads there counts.
         """
         on = [self.on(i, k) for k in range(self.frames)]
-        radius = self.clip.things[i].radius
-        far = turned = 0.0
-        start = math.inf
-        for k, (dx, dy) in enumerate(self.steps(i)):
+        far = turned = start = 0.0
+        counted = []
+        steps = self.steps(i)
+        for k in self.leading(i, direction):
             if on[k] not in where or on[k + 1] not in where:
                 continue
-            if direction and (dx, dy)[AXES[direction][0]] * AXES[direction][1] <= 0:
-                continue
-            length = math.hypot(dx, dy)
-            far += length
-            turned -= math.copysign(radius, dx) * (self.angle[i][k + 1] - self.angle[i][k])
-            if length > SETTING_OUT:
-                start = min(start, k * self.dt)
-        return far, turned, start
+            if far <= SETTING_OUT:
+                start = k * self.dt
+            far += math.hypot(*steps[k])
+            turned -= math.copysign(self.radius[i], steps[k][0]) * (self.angle[i][k + 1] - self.angle[i][k])
+            counted.append(k)
+        return far, turned, start, counted
 
-    def rolls(self, i: int, direction: str | None, *where: str) -> float | None:
-        """A ball that goes over solid ground and turns as much as it goes."""
-        if self.clip.view == "top" or self.clip.things[i].shape != "ball":
-            return None
-        far, turned, start = self.way(i, direction, *(where or ("ground", "ramp")))
-        return start if far > lexicon.TRAVELLED.middle and turned > lexicon.TURNED.middle * far else None
-
-    def slides(self, i: int, direction: str | None, *where: str) -> float | None:
-        """What goes over something solid and hardly turns; on the table top whatever goes."""
-        far, turned, start = self.way(i, direction, *(where or ("ground", "ramp", "table")))
-        turns = self.clip.view == "side" and abs(turned) > lexicon.TURNED.middle * far
-        return start if far > lexicon.TRAVELLED.middle and not turns else None
-
-    # ---- in the air ----
+    def distance_on(self, i: int, steps: Sequence[int], surface: str, direction: str | None = None) -> float:
+        """How far it goes in some steps on one kind of ground; with a direction, how far of that leads there."""
+        those, all_steps = {*self.leading(i, direction)}, self.steps(i)
+        return sum(
+            math.hypot(*all_steps[k]) for k in steps if k in those and self.on(i, k) == surface == self.on(i, k + 1)
+        )
 
     def flights(self, i: int) -> Iterator[tuple[int, int]]:
         """First and last frames of the times in which nothing holds it."""
@@ -201,113 +220,20 @@ class Motion:
                 yield start, k - 1
                 start = None
 
-    def flies(self, i: int, direction: str | None) -> float | None:
-        """It goes sideways in the air, for three frames at least."""
-        xs = self.axes[0][i]
-        for start, end in self.flights(i):
-            way = xs[end] - xs[start]
-            if direction in ("left", "right"):
-                way *= AXES[direction][1]
-            if end - start >= 2 and abs(way) > lexicon.TRAVELLED.middle and (direction is None or way > 0):
-                return start * self.dt
-        return None
+    def at_surface(self, i: int) -> list[bool]:
+        """In which frames it is partly under water and partly above."""
+        return [abs(y - self.water) < self.radius[i] for y in self.axes[1][i]]
 
-    def falls(self, i: int) -> float | None:
-        """It loses height in the air."""
-        ys = self.axes[1][i]
-        for start, end in self.flights(i):
-            top = max(range(start, end + 1), key=ys.__getitem__)
-            if ys[top] - min(ys[top : end + 2]) > lexicon.TRAVELLED.middle:
-                return top * self.dt
-        return None
+    def stays_afloat(self, i: int) -> bool:
+        """Whether it is so in all of the last frames, and stands on nothing."""
+        return all(self.at_surface(i)[-AT_SURFACE:]) and self.on(i, self.frames - 1) != "ground"
 
-    def bounces(self, i: int) -> float | None:
-        """It comes down to something solid and goes up again."""
-        if i in self.bobs or self.clip.view == "top":
-            return None
-        ys, (ground, ramp) = self.axes[1][i], self.gaps(i)
-        for k in range(1, self.frames - 1):
-            if not (ys[k] <= ys[k - 1] and ys[k] < ys[k + 1]) or ys[k] < self.water:
-                continue
-            before, after = k, k
-            while before and ys[before - 1] >= ys[before]:
-                before -= 1
-            while after < self.frames - 1 and ys[after + 1] > ys[after]:
-                after += 1
-            # It may have touched between two frames, while it went as fast as in the step before.
-            step = max(ys[max(k - 2, 0)] - ys[k - 1], ys[k - 1] - ys[k], ys[k + 1] - ys[k])
-            gap = min(ground[k], ramp[k])
-            over = min(ys[before], ys[after]) - (ys[k] - gap)
-            if gap < lexicon.TOUCHING.middle + 0.6 * step and over > lexicon.REBOUND.middle:
-                return k * self.dt
-        return None
-
-    # ---- water, rods, rest ----
-
-    def swings(self, i: int) -> float | None:
-        """It hangs on a rod and moves."""
-        return self.setting_out(i) if i in self.bobs else None
-
-    def floats(self, i: int) -> float | None:
-        """In the last frames it is always partly under water and partly above, and stands on nothing."""
-        radius = self.clip.things[i].radius
-        at_surface = [abs(y - self.water) < radius for y in self.axes[1][i]]
-        if not all(at_surface[-AT_SURFACE:]) or self.on(i, self.frames - 1) == "ground":
-            return None
-        return at_surface.index(True) * self.dt
-
-    def sinks(self, i: int) -> float | None:
-        """It goes down in the water, and in the end it is wholly under it or on the ground."""
-        ys, radius = self.axes[1][i], self.clip.things[i].radius
-        wet = [k for k, y in enumerate(ys) if y - radius < self.water]
-        if not wet or ys[-1] > self.water:
-            return None
-        if ys[-1] + radius > self.water and self.on(i, self.frames - 1) != "ground":
-            return None
-        return wet[0] * self.dt if ys[wet[0]] - ys[-1] > lexicon.TRAVELLED.middle else None
-
-    def enters_water(self, i: int) -> float | None:
-        """It is above the water first and in it later."""
-        ys, radius = self.axes[1][i], self.clip.things[i].radius
-        if ys[0] - radius < self.water + lexicon.SUBMERGED.no:
-            return None
-        return next((k * self.dt for k, y in enumerate(ys) if y < self.water), None)
-
-    def stops(self, i: int) -> float | None:
-        """It has moved, and rests at the end for a while."""
-        if not self.moved(i):
-            return None
-        xs, ys = self.axes[0][i], self.axes[1][i]
-        k = self.frames - 1
-        while k and math.hypot(xs[k - 1] - xs[-1], ys[k - 1] - ys[-1]) < lexicon.RESTED.middle:
-            k -= 1
-        if (self.frames - 1 - k) * self.dt < lexicon.STOPPED.middle:
-            return None
-        while math.hypot(xs[k] - xs[-1], ys[k] - ys[-1]) > SETTING_OUT:
-            k += 1
-        return k * self.dt
-
-    def starts(self, i: int) -> float | None:
-        """It rests for a while and then moves."""
-        when = self.setting_out(i)
-        return when if when is not None and when > lexicon.STOPPED.middle else None
-
-    def hidden(self, i: int) -> float | None:
-        """When its centre first goes behind a screen from beside it."""
-        xs, ys = self.axes[0][i], self.axes[1][i]
-        for screen in self.screens:
-            behind = [screen.left < x < screen.right and y < screen.top for x, y in zip(xs, ys, strict=True)]
-            if True in behind and not behind[0]:
-                return behind.index(True) * self.dt
-        return None
-
-    def passes(self, i: int) -> float | None:
-        """It goes behind a screen on one side and comes out on the other."""
-        xs = self.axes[0][i]
-        for screen in self.screens:
-            if min(xs[0], xs[-1]) < screen.left and max(xs[0], xs[-1]) > screen.right:
-                return self.hidden(i)
-        return None
+    def hidden(self, i: int, screen: Screen) -> list[bool]:
+        """In which frames its centre is behind a screen."""
+        return [
+            screen.left < x < screen.right and y < screen.top
+            for x, y in zip(self.axes[0][i], self.axes[1][i], strict=True)
+        ]
 
     def drawer_opens(self) -> float | None:
         """It is closed first and open in the end."""

@@ -80,7 +80,7 @@ def _push(reader: Reader) -> Command | None:
         reader.give_up()
     if what.determiner == "every":
         reader.expect("the zone of its colour", "the area of its colour")
-        return Command(verb="sort", nouns=(what,))
+        return _sorting(what)
     return Command(verb="push", nouns=(what,), zone=_zone(reader))
 
 
@@ -89,7 +89,15 @@ def _sort(reader: Reader) -> Command | None:
         return None
     what = reader.must(_named)
     reader.expect("by colour")
-    return Command(verb="sort", nouns=(what,))
+    return _sorting(what)
+
+
+def _sorting(what: Noun) -> Command:
+    """By shape alone: a goal says no more."""
+    if what.colour or what.size or what.material or what.extreme or what.places or what.determiner != "every":
+        raise UserError(f"{what.text!r} cannot be sorted; say 'the things', or those of one shape, as in 'the boxes'.")
+    all_of_them = what.text.split()[0] in ("all", "every", "each")
+    return Command(verb="sort", nouns=(what,), without_exception=all_of_them)
 
 
 def _stack(reader: Reader) -> Command | None:

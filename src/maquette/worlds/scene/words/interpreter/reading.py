@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn, TypeVar
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.words import lexicon
 from maquette.worlds.scene.words.interpreter.meaning import Noun, Place
 
@@ -76,8 +77,9 @@ def tokens(text: str) -> list[str]:
     """Words, numbers, full stops, commas and question marks.
 
     Raises:
-        UserError: there is something else in the text.
+        UserError: there is something else in the text, or it is none.
     """
+    checks.kind("text", text, str)
     strange = _STRANGE.search(text)
     if strange:
         raise UserError(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from maquette.core.errors import UserError
 from maquette.worlds.scene.state import Clip, Scene
 from maquette.worlds.scene.words import lexicon
-from maquette.worlds.scene.words.interpreter import meeting
+from maquette.worlds.scene.words.interpreter import deeds, meeting
 from maquette.worlds.scene.words.interpreter.meaning import (
     At,
     Clause,
@@ -182,65 +182,9 @@ def _does(talk: Talk, entity: Entity, does: Does) -> Time:
     i = _track(talk, entity)
     if entity.kind == "robot" and does.verb not in ("move", "rest", "stop", "start"):
         return None
-    on_way = {"along the ground": ("ground",), "down the ramp": ("ramp",), "up the ramp": ("ramp",)}
-    where = next((on_way[path] for path in does.paths if path in on_way), ())
-    direction = does.direction
-    if where == ("ramp",) and direction is None:
-        direction = "down" if "down the ramp" in does.paths else "up"
-    verbs: dict[str, Callable[[], Time]] = {
-        "move": lambda: _moves(motion, i, direction, where),
-        "roll": lambda: motion.rolls(i, direction, *where),
-        "slide": lambda: motion.slides(i, direction, *where),
-        "fly": lambda: motion.flies(i, direction),
-        "fall": lambda: motion.falls(i),
-        "rise": lambda: motion.going(i, "up"),
-        "bounce": lambda: motion.bounces(i),
-        "swing": lambda: motion.swings(i),
-        "float": lambda: motion.floats(i),
-        "sink": lambda: motion.sinks(i),
-        "stop": lambda: motion.stops(i),
-        "start": lambda: motion.starts(i),
-        "rest": lambda: None if motion.moved(i) else 0.0,
-        "slow down": lambda: 0.0 if motion.changes_speed(i) < lexicon.SLOWS.middle else None,
-        "speed up": lambda: 0.0 if motion.changes_speed(i) > lexicon.SPEEDS.middle else None,
-        "pass": lambda: motion.passes(i),
-    }
-    if does.verb not in verbs:
+    if does.verb not in deeds.PHASES:
         raise UserError(f"{does.verb!r} wants an object; say what the thing does it to.")
-    time = verbs[does.verb]()
-    return time if time is not None and _modified(motion, i, does) else None
-
-
-def _moves(motion: Motion, i: int, direction: str | None, where: tuple[str, ...]) -> Time:
-    if where:
-        far, _, start = motion.way(i, direction, *where)
-        return start if far > lexicon.TRAVELLED.middle else None
-    return motion.going(i, direction) if direction else motion.setting_out(i)
-
-
-def _modified(motion: Motion, i: int, does: Does) -> bool:
-    """Whether direction, manner and paths are as said."""
-    if does.direction and motion.going(i, does.direction) is None:
-        return False
-    if does.manner == "quickly" and motion.speed(i) < lexicon.FAST.middle:
-        return False
-    if does.manner == "slowly" and not 0 < motion.speed(i) < lexicon.SLOW.middle:
-        return False
-    tests: dict[str, Callable[[], bool]] = {
-        "along the ground": lambda: motion.way(i, None, "ground")[0] > lexicon.TRAVELLED.middle,
-        "down the ramp": lambda: motion.way(i, "down", "ramp")[0] > lexicon.TRAVELLED.middle,
-        "up the ramp": lambda: motion.way(i, "up", "ramp")[0] > lexicon.TRAVELLED.middle,
-        "through the air": lambda: motion.flies(i, None) is not None,
-        "to the ground": lambda: any(motion.on(i, k) == "ground" for k in range(1, motion.frames)),
-        "off the ground": lambda: motion.bounces(i) is not None,
-        "into the water": lambda: motion.enters_water(i) is not None,
-        "in the water": lambda: motion.axes[1][i][-1] - motion.clip.things[i].radius < motion.water,
-        "to the surface": lambda: motion.floats(i) is not None,
-        "behind the screen": lambda: motion.hidden(i) is not None,
-        "on a rod": lambda: i in motion.bobs,
-        "from side to side": lambda: None not in (motion.going(i, "left"), motion.going(i, "right")),
-    }
-    return all(tests[path]() for path in does.paths)
+    return deeds.doing(motion, i, does)
 
 
 def _goals_hold(talk: Talk, entity: Entity, does: Does) -> bool:
@@ -274,6 +218,7 @@ def _does_to(talk: Talk, entity: Entity, other: Entity, does: Does) -> Time:
     one, two = (other, entity) if does.passive else (entity, other)
     i, j = _track(talk, one), _track(talk, two)
     motion = talk.motion
+    # One goes there before it hits; what is pushed goes after that.
     moved = two if does.verb in ("push", "bring") else one
     if does.verb == "bring":
         time = meeting.pushes(motion, i, j) if one.kind == "robot" else None
@@ -281,7 +226,10 @@ def _does_to(talk: Talk, entity: Entity, other: Entity, does: Does) -> Time:
         time = {"hit": meeting.hits, "push": meeting.pushes, "collide": meeting.collides}[does.verb](motion, i, j)
     if time is None or not _goals_hold(talk, moved, does):
         return None
-    return time if _modified(motion, _track(talk, moved), does) else None
+    k = round(time / motion.dt)
+    steps = range(k, motion.frames - 1) if moved is two else range(k)
+    phase = deeds.Phase(time, steps)
+    return time if deeds.is_so_done(motion, _track(talk, moved), phase, does) else None
 
 
 # ---- sentences ----

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import HAND, outline
 from maquette.worlds.scene.state import Clip, Drawer, Ground, Ramp, Robot, Scene, Scenery, Screen, Water, Zone
 from maquette.worlds.scene.vocabulary import SIZES
@@ -40,6 +41,7 @@ class World:
     """A scene, or a clip's first and last scenes; what a clip shows between them is for `motion`."""
 
     def __init__(self, state: Scene | Clip) -> None:
+        checks.kind("state", state, Scene, Clip)
         self.state = state
         self.things = state.things
         self.clip = state if isinstance(state, Clip) else None

@@ -1,0 +1,106 @@
+"""What makes no sense is refused in one sentence that names the field and the value, and never taken silently."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from maquette.core.errors import UserError
+from maquette.worlds.scene.actions.environment import SceneEnv
+from maquette.worlds.scene.actions.layout import Layout
+from maquette.worlds.scene.actions.vector import SceneVectorEnv
+from maquette.worlds.scene.laws import MOST, Knobs, law_clip
+from maquette.worlds.scene.metrics import Asked, Description, law_deviation
+from maquette.worlds.scene.parsing.reading import Reading
+from maquette.worlds.scene.parsing.relations import Related
+from maquette.worlds.scene.physics import simulate
+from maquette.worlds.scene.render import frame_of, frames_of
+from maquette.worlds.scene.state import Scene, Thing
+from maquette.worlds.scene.words.interpreter import achieved, answer, is_true
+
+CLIP = law_clip("inertia", 0, Knobs(objects=1))
+SCENE = CLIP.scene(0)
+RED = Thing(shape="ball", colour="red")
+
+
+def scene(**changes):
+    one = {"position": np.array([[0.5, 0.5]]), "angle": np.zeros(1), "velocity": np.zeros((1, 2)), "spin": np.zeros(1)}
+    return Scene(view="side", things=(RED,), **(one | changes))
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (lambda: Knobs(objects=2.5), "objects = 2.5 must be a whole number from 0 to 4"),
+        (lambda: Knobs(objects="3"), "objects = '3' must be a whole number"),
+        (lambda: Knobs(objects=True), "objects = True must be a whole number"),
+        (lambda: Knobs(objects=MOST + 1), "objects = 5 must be a whole number from 0 to 4: more leave a law no room"),
+        (lambda: Knobs(frames=2.5), "frames = 2.5 must be a whole number from 2 to 1,000"),
+        (lambda: Knobs(fps="8"), "fps = '8' must be a number from 1 to 240"),
+        (lambda: Knobs(speed=1e9), "speed = 1000000000.0 must be a number from 0.01 to 100"),
+        (lambda: Knobs(speed=math.inf), "speed = inf must be a number"),
+        (lambda: law_clip(None, 0), "law = None is none of this world"),
+        (lambda: law_clip("inertia", 0, thing="red ball"), "thing = 'red ball' must be a Thing"),
+        (lambda: law_clip("inertia", 0, Knobs(colours=("blue",)), thing=RED), "thing: red contradicts colours"),
+        (lambda: law_clip("inertia", 0, Knobs(sizes=("small",)), thing=RED), "thing: medium contradicts sizes"),
+        (lambda: law_clip("bounce", 0, Knobs(frames=4)), "frames at 8 a second are enough"),
+        (lambda: Layout(distractors=1.5), "distractors = 1.5 must be a whole number"),
+        (lambda: Layout(things=2.5), "things = 2.5 must be a whole number from 2 to 4"),
+        (lambda: Layout(gap=-1), "gap = -1 must be a number from 0 to 0.5"),
+        (lambda: Layout(gap=math.nan), "gap = nan must be a number"),
+        (lambda: SceneEnv(size=33.5), "size = 33.5 must be a whole number from 8 to 512, or 0 for no frames"),
+        (lambda: SceneEnv(control_hz="10"), "control_hz = '10' must be a number from 5 to 50"),
+        (lambda: SceneEnv(render_mode="human"), "render_mode = 'human' must be None or 'rgb_array'"),
+        (lambda: SceneVectorEnv(2.5), "count = 2.5 must be a whole number"),
+        (lambda: SceneVectorEnv(0), "count = 0 must be a whole number"),
+        (lambda: SceneVectorEnv(2, workers=3), "workers = 3 must be a whole number from 1 to 2, the number of tables"),
+        (lambda: frames_of(CLIP, 32.5), "size = 32.5 must be a whole number from 8 to 512 pixels"),
+        (lambda: scene(position=np.zeros(2)), r"position has the shape (2,); 1 things need (1, 2)"),
+        (lambda: scene(angle=np.zeros((1, 1))), "angle has the shape (1, 1)"),
+        (lambda: replace(CLIP, velocity=CLIP.velocity[:3]), "velocity has the shape (3, 2, 2)"),
+        (lambda: frame_of(scene(angle=np.array([math.nan])), 32), "angle holds NaN"),
+        (lambda: frame_of(scene(position=np.array([[0.5, math.inf]])), 32), "position holds infinity"),
+        (lambda: simulate(scene(velocity=np.full((1, 2), math.nan))), "velocity holds NaN"),
+        (lambda: Description(colour="magenta"), "colour = 'magenta' is none of this world"),
+        (lambda: Description(direction="north"), "direction = 'north' is none of this world"),
+        (lambda: Asked(count=-3), "count = -3 must be a whole number"),
+        (lambda: Asked(law="magic"), "law = 'magic' is none of this world"),
+        (
+            lambda: Asked(
+                things=(Description(),) * 2, relations=frozenset({Related(subject=0, relation="above", object=7)})
+            ),
+            "relations: thing = 7 must be a whole number from 0 to 1",
+        ),
+        (lambda: law_deviation([Reading.of(CLIP)], [None]), "law = None is none of this world"),
+        (lambda: law_deviation([Reading.of(CLIP)], ["magic"]), "law = 'magic' is none of this world"),
+        (lambda: is_true("the red ball moves.", None), "state = None must be a Scene or a Clip"),
+        (lambda: is_true(5, CLIP), "text = 5 must be a str"),
+        (lambda: achieved("open the drawer.", None), "state = None must be a Scene or a Clip"),
+        (lambda: answer(None, SCENE), "text = None must be a str"),
+    ],
+)
+def test_it_is_refused_in_one_sentence(request_, said):
+    with pytest.raises(UserError) as refused:
+        request_()
+    sentence = str(refused.value)
+    assert said in sentence
+    assert sentence[-1] in ".?"
+    assert "\n" not in sentence
+
+
+def test_what_is_hidden_has_no_place_and_needs_no_angle():
+    hidden = scene(position=np.full((1, 2), math.nan), angle=np.full(1, math.nan))
+    assert (frame_of(hidden, 32) == frame_of(replace(hidden, angle=np.zeros(1)), 32)).all()
+
+
+@pytest.mark.parametrize("count", [None, 2])
+def test_a_closed_environment_takes_no_step(count):
+    env = SceneEnv("reach", size=0) if count is None else SceneVectorEnv(count, "reach", size=0)
+    env.reset(seed=0)
+    action = env.action_space.sample()
+    env.step(action)
+    env.close()
+    for step in (lambda: env.step(action), lambda: env.reset(seed=1)):
+        with pytest.raises(UserError, match="closed; make a new one"):
+            step()
