@@ -146,8 +146,7 @@ def simulate(
         things collide is the one after.
 
     Raises:
-        UserError: the scene is seen from above or holds what is no number, things overlap at the start, or a
-            pendulum's bob does not exist.
+        UserError: a scene from above or with what is no number, things that overlap, a pendulum without its bob.
     """
     if scene.view != "side":
         raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")
