@@ -132,7 +132,7 @@ class Liar:
     def _there_is(self, i: int, name: str, value: str) -> Iterator[Falsehood]:
         """There is such a thing."""
         things = self.facts.things
-        changed = replace(things[i], **{name: value})
+        changed = replace(things[i], **{name: value})  # pyrefly: ignore
         ways: list[Properties] = [("colour", "shape"), ("size", "colour", "shape"), ("colour", "material", "shape")]
         ways = [
             names
