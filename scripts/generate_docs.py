@@ -174,8 +174,12 @@ def answers_table(record: dict[str, Any]) -> str:
         cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{one['majority'] / one['n']:.1%}"]
         lines.append(f"| {one['kind']} | {one['n']:,} | " + " | ".join(cells) + " |")
     tokens = steps * record["recipe"]["rows"] * model["context"]
-    spent = f"{steps:,} steps, {tokens / 1e6:.1f} million tokens"
-    return "\n".join([*lines, "", f"The run: {spent}, commit {record['commit'][:7]}."])
+    cost = record["cost"]
+    spent = (
+        f"{steps:,} steps, {tokens / 1e6:.1f} million tokens, {cost['cpu_seconds'] / 60:.1f} minutes of processor time "
+        f"on {cost['threads']} threads, all included"
+    )
+    return "\n".join([*lines, "", f"The run: {spent}, on {record['machine']['cpu']}, commit {record['commit'][:7]}."])
 
 
 ROWS = {"parser": parser_table, "words": words_table, "experts": experts_table, "answers": answers_table}

@@ -1,10 +1,13 @@
 """Named training runs: `maquette train NAME` carries one out, on the default text, the user's own, or conversations."""
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from tokenizers import Tokenizer
 
 from maquette.core.devices import compile_pays, pick_device
@@ -17,6 +20,7 @@ from maquette.language.chat import save_template
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.pretrain import pretrain, validation_loss
+from maquette.train import checkpoint
 from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
@@ -160,8 +164,11 @@ def carry_out_chat(
     Raises:
         UserError: as `maquette.train.loop.train`.
     """
+    wall, cpu = time.monotonic(), _cpu_seconds()
+    gone_on_from = max(checkpoint.steps_saved(out / "training"), default=0)
     stage("learning the vocabulary")
-    tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
+    sample = scene_chat.sample_of_training()
+    tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary, sample)
     recipe = _fitted(recipe, tokenizer)
     rows, length, seed = recipe.rows, recipe.model.context, recipe.train.seed
     compile = recipe.train.compile or compile_pays(recipe.flops, pick_device(recipe.train.device))
@@ -186,10 +193,17 @@ def carry_out_chat(
     write_json(out / "generation_config.json", {"eos_token_id": tokenizers.end_id(tokenizer)})
     stage("examining")
     scenes, turns = recipe.examined
-    answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
+    asked, usual = scene_chat.examination(scenes, turns), scene_chat.commonest_answers(sample)
+    answered = scene_chat.examine(load_engine(out), asked, usual)
     held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
-    _record(recipe, trained, out, examination=held_out)
+    cost = {"wall_seconds": time.monotonic() - wall, "cpu_seconds": _cpu_seconds() - cpu, "threads": torch.get_num_threads()}
+    _record(recipe, trained, out, examination=held_out, cost=cost | {"from_step": gone_on_from})
     return trained, answered
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of the compiler's that it waited for."""
+    return sum(os.times()[:4])
 
 
 def _fitted(recipe: Recipe, tokenizer: Tokenizer) -> Recipe:

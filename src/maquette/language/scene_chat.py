@@ -1,7 +1,7 @@
 """What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,22 +29,19 @@ from maquette.worlds.text.documents import Document
 
 TEMPLATE = ChatTemplate(source=PLAIN, tokens={"eos_token": END})
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
-TURNS = 13
+TURNS = 11
 """Of a training conversation, mostly more than fit: what is beyond the context is cut off."""
 SAID = 0.3
 """What a target that is no reply's counts: questions name things too, and so teach sooner to look a name up."""
 SAMPLE = 500
 """Conversations that the vocabulary is learned from."""
-ANSWER = 32
+ANSWER = 96
 """The most tokens of an answer that is judged."""
 CONFIDENCE = 0.95
 
 
-def chat_tokenizer(vocabulary: int) -> Tokenizer:
+def chat_tokenizer(vocabulary: int, conversations: Sequence[Conversation]) -> Tokenizer:
     """A byte-level BPE of at most so many tokens, learned from conversations; it reads capitals as small letters."""
-    conversations = (
-        draw_conversation(numpy_generator(0, "vocabulary", i), TURNS, held_out=False) for i in range(SAMPLE)
-    )
     documents = [Document(path=str(i), text=_plain_text(one)) for i, one in enumerate(conversations)]
     tokenizer = train_bpe(documents, vocabulary - len(ROLES))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -56,7 +53,7 @@ def _plain_text(conversation: Conversation) -> str:
     lines = [
         conversation.telling,
         conversation.opening.reply,
-        *(line for turn in conversation.turns for line in (turn.said, turn.reply)),
+        *(line for turn in conversation.turns if turn.kind != "unknown" for line in (turn.said, turn.reply)),
     ]
     return "\n".join(lines)
 
@@ -156,7 +153,7 @@ class Answered:
     right: int
     n: int
     majority: int
-    """How often the kind's commonest right answer was right: what always giving it would reach."""
+    """How often the kind's commonest answer in training was right: what always giving it would reach."""
 
     @property
     def accuracy(self) -> float:
@@ -170,10 +167,24 @@ class Answered:
         return found.low, found.high
 
 
-def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
+def commonest_answers(conversations: Iterable[Conversation]) -> dict[str, str]:
+    """Each kind's commonest answer in these conversations."""
+    counts: dict[str, Counter[str]] = {}
+    for one in conversations:
+        for turn in (one.opening, *one.turns):
+            counts.setdefault(turn.kind, Counter())[turn.answer] += 1
+    return {kind: count.most_common(1)[0][0] for kind, count in counts.items()}
+
+
+def examine(model: Engine, conversations: Sequence[Conversation], usual: Mapping[str, str]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
 
     What the model's context has no room for is left out as `chat.shortened` does.
+
+    Args:
+        model: asked greedily.
+        conversations: about scenes that it has not seen.
+        usual: each kind's commonest answer in training.
 
     Returns:
         One a kind of question, by name, and at the end one of all together.
@@ -190,21 +201,20 @@ def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answer
         for i, (completion,) in zip(going, completions, strict=True):
             histories[i].append(Message(role="assistant", content=completion.text))
             judged.append((said[i][number], completion.text, conversations[i]))
-    return tally([one for one in judged if one[0].kind != "talk"])
+    return tally([one for one in judged if one[0].kind != "talk"], usual)
 
 
-def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
+def tally(said: Sequence[tuple[Turn, str, Conversation]], usual: Mapping[str, str]) -> list[Answered]:
     """Turns, the replies to them and what they are about, counted by kind."""
     found = []
     for kind in sorted({turn.kind for turn, _, _ in said}):
         mine = [one for one in said if one[0].kind == kind]
-        ((_, commonest),) = Counter(turn.answer for turn, _, _ in mine).most_common(1)
         found.append(
             Answered(
                 kind=kind,
                 right=sum(is_right(turn, reply, about.scene) for turn, reply, about in mine),
                 n=len(mine),
-                majority=commonest,
+                majority=sum(turn.answer == usual.get(kind) for turn, _, _ in mine),
             )
         )
     right, n, majority = (sum(getattr(one, name) for one in found) for name in ("right", "n", "majority"))
@@ -214,3 +224,8 @@ def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
 def examination(scenes: int, turns: int) -> list[Conversation]:
     """Conversations about scenes that hold a combination of colour and shape kept from training."""
     return [draw_conversation(numpy_generator(0, "examination", i), turns, held_out=True) for i in range(scenes)]
+
+
+def sample_of_training(size: int = SAMPLE) -> list[Conversation]:
+    """Conversations as training draws them, for what is learned before it."""
+    return [draw_conversation(numpy_generator(0, "vocabulary", i), TURNS, held_out=False) for i in range(size)]

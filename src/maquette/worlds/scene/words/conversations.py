@@ -1,7 +1,8 @@
 """Conversations about a table top that only words show: it is told, then asked about, and what is said wrong put right.
 
 A question is asked only if its answer follows from what was told: it is the same in other scenes of which the same is
-told. Replies are the generator's own; `is_right` leaves the judging of anyone's replies to the interpreter.
+told. Replies are the generator's own, with what they follow from before them; `is_right` leaves the judging of anyone's
+replies to the interpreter.
 """
 
 import functools
@@ -14,20 +15,24 @@ import numpy as np
 from maquette.core.errors import UserError
 from maquette.worlds.scene.state import Scene, Thing
 from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, is_held_out
-from maquette.worlds.scene.words import interpreter, lexicon, phrases
+from maquette.worlds.scene.words import interpreter, lexicon, phrases, reasons
 from maquette.worlds.scene.words.asking import Asker, Question
 from maquette.worlds.scene.words.facts import pick
+from maquette.worlds.scene.words.reasons import Told
 from maquette.worlds.scene.words.tellings import Telling, draw_telling, scene_of, tell
 
 PROPERTIES: dict[str, tuple[str, ...]] = {"colour": COLOURS, "size": SIZES, "material": MATERIALS, "shape": SHAPES}
 OTHERS = 15
 """Scenes of which the same is told that have to agree on an answer."""
 PLACED = re.compile(
-    r"\b(where|between|leftmost|rightmost|"
+    r"\b(between|leftmost|rightmost|"
     + "|".join(words for table in (lexicon.RELATIONS, lexicon.WITHIN) for group in table.values() for words in group)
     + r")\b"
 )
-"""What a question holds that is about places; in all else scenes of which the same is told are alike."""
+"""What a question holds that is about places; in all else scenes of which the same is told are alike.
+
+Where a thing is, is answered with what was told, and so right in all of them.
+"""
 TRIES = 8
 """Questions of a kind that are drawn for one that will do."""
 YES_OR_NO = {"scenery": "drawer", "in_zone": "related"} | {
@@ -46,6 +51,16 @@ TALK = (
 """What may be said at any time, with its reply."""
 UNMARKED = 0.2
 """Share of what is said that lacks the mark at its end, as much does that people type."""
+NOT_KNOWN = "i do not know that word."
+STRANGE = tuple(
+    (
+        "dog cat cup plate spoon fork knife lamp book pen key hat shoe house tree car bus train boat bird fish horse cow "
+        "apple pear lemon melon onion bottle glass jar bowl chair sofa bed door window clock phone mouse cable hammer nail "
+        "saw rope wheel coin card ring brush towel pillow basket bucket bag leaf flower rock cloud mountain river "
+        "pyramid cone cylinder cube dragon wizard king queen banana toy marble pencil bell button candle mirror"
+    ).split()
+)
+"""Words of things that are on no table top; a quarter of them, by a hash, is kept for tests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +71,9 @@ class Turn:
     reply: str
     kind: str
     """exists, has, colour, shape, size, material, related, compared, count, where, which, between, drawer, it, about,
-    listing, claim, absent or talk."""
+    listing, claim, absent, unknown or talk."""
     check: str = ""
-    """The question, complete in itself, that the reply has to answer; empty for talk, which nothing can judge."""
+    """The question, complete in itself, that the reply has to answer; empty for unknown and talk."""
     answer: str = ""
     """What the reply comes down to: "yes" or "small"; to tell which answer is the commonest."""
 
@@ -115,17 +130,22 @@ def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
 def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
 
-    Who asks whether, or claims, that a thing has a property is to hear yes or no and the property that it has; a
-    listing, and all about a thing, must leave nothing out.
+    The last sentence is the answer; all before it must be so, and nothing be said twice. Who asks whether, or claims,
+    that a thing has a property is to hear the property that it has, then yes or no; a listing, and all about a thing,
+    must leave nothing out. A word that is no word here has one right reply.
     """
+    if turn.kind == "unknown":
+        return reply == turn.reply
+    *before, last = sentences = re.split(r"(?<=\.) ", reply)
+    if len({*sentences}) < len(sentences) or not all(_is_so(one, scene) for one in before):
+        return False
     if turn.kind in ("has", "claim"):
-        word, _, told = reply.partition(", ")
-        return word == turn.reply.partition(", ")[0] and _answers(turn.check, told, scene)
+        return bool(before) and last == f"{turn.answer}." and _answers(turn.check, before[-1], scene)
     if turn.kind == "listing":
-        named = set(re.split(", | and ", reply.removeprefix("there is ").removesuffix(".")))
-        return len(named) == len(scene.things) and _is_so(reply, scene)
-    whole = turn.kind != "about" or len(reply.split()) == len(turn.reply.split())
-    return whole and _answers(turn.check, reply, scene)
+        named = set(re.split(", | and ", last.removeprefix("there is ").removesuffix(".")))
+        return len(named) == len(scene.things) and _is_so(last, scene)
+    whole = turn.kind != "about" or len(last.split()) == len(turn.reply.split())
+    return whole and _answers(turn.check, last, scene)
 
 
 def _listing(said: str, things: Sequence[Thing]) -> Turn:
@@ -159,27 +179,20 @@ def _subject(question: str) -> str:
     return question[question.rindex("the ") :].removesuffix("?").removesuffix(" made of")
 
 
-def _is_named(thing: Thing, name: str) -> bool:
-    """Whether a generator's name fits a thing."""
-    surfaces = (lexicon.SIZES[thing.size], lexicon.COLOURS[thing.colour], lexicon.MATERIALS[thing.material])
-    nouns = (forms[0] for shape in (thing.shape, "thing") for forms in lexicon.NOUNS[shape])
-    return {*name.split()[1:]} <= {*nouns, *(word for words in surfaces for word in words)}
-
-
 class _Speaker:
     """Draws what a person says about a telling, and the replies."""
 
     def __init__(self, telling: Telling, scenes: list[Scene], rng: np.random.Generator, held_out: bool) -> None:
-        self.telling, self.scene, self.others, self.rng, self.held_out = telling, scenes[0], scenes[1:], rng, held_out
+        self.told, self.scene, self.others, self.rng, self.held_out = Told(telling), scenes[0], scenes[1:], rng, held_out
         self.asker = ask = Asker(scenes[0], rng)
-        asks = (ask.exists, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
+        asks = (ask.exists, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.which)
         asks = (*asks, ask.which_of_two, ask.between, ask.value, ask.value, ask.value)
         if telling.drawer is not None:
             asks = (*asks, ask.scenery)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
-            *(self.about, self.about, self.about, self.follow_up, self.follow_up),
-            *(self.whether, self.whether, self.whether, self.absent, self.listing),
+            *(self.about, self.about, self.about, self.where, self.follow_up, self.follow_up),
+            *(self.whether, self.whether, self.whether, self.absent, self.listing, self.unknown),
         )
 
     def some(self) -> list[Turn]:
@@ -188,8 +201,9 @@ class _Speaker:
             said, reply = pick(self.rng, TALK)
             return [Turn(said=said, reply=reply, kind="talk")]
         turns = pick(self.rng, self.kinds)()
-        fine = self.held_out or all(_is_usual(turn.check) for turn in turns)
-        return turns if fine and all(self.is_settled(turn.check) for turn in turns) else []
+        checked = [turn.check for turn in turns if turn.check]
+        fine = self.held_out or all(_is_usual(check) for check in checked)
+        return turns if fine and all(self.is_settled(check) for check in checked) else []
 
     def is_settled(self, question: str) -> bool:
         """Whether every scene of which the same is told gives the same answer."""
@@ -209,43 +223,45 @@ class _Speaker:
                 continue
             kind, answer = question.kind, question.answer
             if kind == "which":  # said as one names a thing that nobody has named yet
-                answer = next(f"the {one.colour} {one.shape}" for one in self.scene.things if _is_named(one, answer))
+                answer = self.told.name(reasons.named(answer, self.scene.things))
             if kind == "yes/no":
                 kind = YES_OR_NO[ask.__name__]
-            whole = kind in (*PROPERTIES, "where")
-            reply = self.of(_subject(question.text), kind, answer) if whole else f"{answer}."
+            last = reasons.of(_subject(question.text), kind, answer) if kind in PROPERTIES else f"{answer}."
+            reply = " ".join((*self.told.before(question.text, kind), last))
             return [Turn(said=question.text, reply=reply, kind=kind, check=question.text, answer=answer)]
         return []
 
-    @staticmethod
-    def of(name: str, kind: str, value: str) -> str:
-        """A sentence on a property or place; it names the thing again, so that a reader sees what was understood."""
-        value = phrases.a(value) if kind == "shape" else f"made of {value}" if kind == "material" else value
-        return f"{name} is {value}."
-
-    def one(self) -> tuple[str, Thing]:
+    def one(self) -> tuple[int, str]:
         """A thing and a name for it."""
         i = int(len(self.scene.things) * self.rng.random())
-        return self.asker.the(i), self.scene.things[i]
+        return i, self.asker.the(i)
+
+    def where(self) -> list[Turn]:
+        """Where a thing was said to be."""
+        i, name = self.one()
+        place, asked = self.told.place(i), f"where is {name}?"
+        return [Turn(said=asked, reply=reasons.of(name, "where", place), kind="where", check=asked, answer=place)]
 
     def follow_up(self) -> list[Turn]:
         """Where a thing is, or what it is like; then more of "it"."""
-        name, thing = self.one()
-        first, second = (pick(self.rng, ("where", "colour", "size", "material", "shape")) for _ in range(2))
-        if first == second or any(getattr(thing, kind, "?") in name for kind in (first, second)):
+        i, name = self.one()
+        first, second = (pick(self.rng, ("where", *PROPERTIES)) for _ in range(2))
+        values = {kind: getattr(self.scene.things[i], kind) for kind in PROPERTIES} | {"where": self.told.place(i)}
+        if first == second or any(values[kind] in name for kind in (first, second)):
             return []
         turns = []
         for kind, one in ((first, name), (second, "it")):
             opener = {"where": "where is", "material": "what is"}.get(kind, f"what {kind} is")
             ending = " made of?" if kind == "material" else "?"
-            check = f"{opener} {name}{ending}"
-            try:
-                answer = interpreter.answer(check, self.scene)
-            except UserError:
-                return []
-            reply = self.of(name, kind, answer)
-            kind = "it" if one == "it" else kind
-            turns.append(Turn(said=f"{opener} {one}{ending}", reply=reply, kind=kind, check=check, answer=answer))
+            turns.append(
+                Turn(
+                    said=f"{opener} {one}{ending}",
+                    reply=reasons.of(name, kind, values[kind]),
+                    kind="it" if one == "it" else kind,
+                    check=f"{opener} {name}{ending}",
+                    answer=values[kind],
+                )
+            )
         return turns
 
     def listing(self) -> list[Turn]:
@@ -254,7 +270,8 @@ class _Speaker:
 
     def about(self) -> list[Turn]:
         """All that a thing is."""
-        name, thing = self.one()
+        i, name = self.one()
+        thing = self.scene.things[i]
         said = pick(self.rng, (f"what is {name} like?", f"tell me about {name}."))
         answer = f"{thing.size}, {thing.colour} and made of {thing.material}"
         check = f"what size is {name}?"
@@ -268,14 +285,13 @@ class _Speaker:
             return []
         i, name = found
         value = said = getattr(self.scene.things[i], kind)
-        word = "yes" if self.rng.random() < 0.5 else "no"
-        if word == "no":
+        answer = "yes" if self.rng.random() < 0.5 else "no"
+        if answer == "no":
             said = pick(self.rng, [one for one in PROPERTIES[kind] if one != value])
-        claim = self.of(name, kind, said)
+        claim = reasons.of(name, kind, said)
         asked = f"is {name} {claim.removeprefix(f'{name} is ').removesuffix('.')}?"
         check = f"what is {name} made of?" if kind == "material" else f"what {kind} is {name}?"
-        reply = f"{word}, {self.of(name, kind, value)}"
-        answer = word if word == "yes" else f"{word}, {value}"
+        reply = " ".join((*self.told.ranked(name), reasons.of(name, kind, value), f"{answer}."))
         if self.rng.random() < 0.5:
             return [Turn(said=claim, reply=reply, kind="claim", check=check, answer=answer)]
         return [Turn(said=asked, reply=reply, kind="has", check=check, answer=answer)]
@@ -290,3 +306,12 @@ class _Speaker:
         said = pick(self.rng, (f"what colour is the {noun}?", f"where is the {noun}?", f"what size is the {noun}?"))
         reply = f"there are {lexicon.NUMBERS[count]} {nouns}." if count else f"there is no {noun}."
         return [Turn(said=said, reply=reply, kind="absent", check=f"how many {nouns} are there?", answer=str(count))]
+
+    def unknown(self) -> list[Turn]:
+        """A question with a word that no telling holds."""
+        words = [word for word in STRANGE if is_held_out(word, share=0.25) == self.held_out]
+        word, (_, thing) = pick(self.rng, words), self.one()
+        one = phrases.a(word)
+        ways = (f"is there {one}?", f"where is the {word}?", f"what colour is the {word}?", f"is {thing} {one}?")
+        said = pick(self.rng, (*ways, f"how many {word}s are there?", f"is {thing} next to the {word}?"))
+        return [Turn(said=said, reply=NOT_KNOWN, kind="unknown", answer=NOT_KNOWN)]
