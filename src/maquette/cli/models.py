@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from maquette.language.recipes import Recipe
     from maquette.train.distributed import World as Processes
 
-ROOM = 16
+ROOM = 64
 """Tokens that are kept free for an answer."""
 
 

@@ -129,7 +129,8 @@ class Told:
         if not found:
             return []
         if zone:
-            return [f"{phrases.listed([self.name(i) for i in found])} {'is' if len(found) == 1 else 'are'} in {zone[0]}."]
+            verb = "is" if len(found) == 1 else "are"
+            return [f"{phrases.listed([self.name(i) for i in found])} {verb} in {zone[0]}."]
         sizes = [f"{self.things[i].size} " if sized else "" for i in found]
         listed = [phrases.a(f"{size}{self.name(i)[4:]}") for size, i in zip(sizes, found, strict=True)]
         return [f"there is {phrases.listed(listed)}."]
