@@ -153,6 +153,8 @@ def merged(clip: Clip, size: int, seed: int) -> Frames:
         things=(replace(thing, shape=shape), *clip.things),
         position=np.concatenate([aside, clip.position], axis=1),
         angle=np.concatenate([clip.angle[:, :1], clip.angle], axis=1),
+        velocity=np.concatenate([clip.velocity[:, :1], clip.velocity], axis=1),
+        spin=np.concatenate([clip.spin[:, :1], clip.spin], axis=1),
         layers=np.concatenate([clip.layers[:, :1], clip.layers], axis=1),
         scenery=tuple(replace(part, bob=1) if hasattr(part, "bob") else part for part in clip.scenery),
     )
