@@ -13,7 +13,7 @@ tour: setup  ## the main job: a story from each family, and a report to look at
 
 test:  ## everything that must hold (at most 12 minutes on two cores)
 	@bash scripts/setup.sh dev
-	@$(bin)/python -m pytest
+	@$(bin)/python -m pytest --numprocesses 2 --dist loadfile
 
 check:  ## formatter, linter, types, who may import whom, size of files
 	@bash scripts/setup.sh dev

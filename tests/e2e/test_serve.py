@@ -632,8 +632,10 @@ def test_what_takes_too_long_is_ended_and_what_waits_too_long_refused(strict):
     async def at_once():
         options = {"base_url": url, "timeout": 30, **with_token("s3cret")}
         async with httpx.AsyncClient(**options) as client:
-            early = [asyncio.create_task(client.post("completions", json=asked | {"stream": i == 0})) for i in range(3)]
-            await asyncio.sleep(0.3)
+            early = []
+            for i in range(3):
+                early.append(asyncio.create_task(client.post("completions", json=asked | {"stream": i == 0})))
+                await asyncio.sleep(0.2)  # the stream is the first to be answered, not the one that waits
             return await client.post("completions", json=asked), await asyncio.gather(*early)
 
     slow = engine.scheduler.step
