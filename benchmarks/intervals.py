@@ -21,7 +21,7 @@ import numpy as np
 from scipy import stats
 
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.statistics import LOOKS, alpha_at, detectable
 
 RECORD = Path("results/benchmarks/intervals.json")
@@ -327,9 +327,7 @@ def main() -> int:
     parser.add_argument("--record", action="store_true", help=f"write {RECORD}")
     arguments = parser.parse_args()
     record = {
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
+        **circumstances(),
         "samples": SAMPLES,
         "resamples": RESAMPLES,
         "measures": {name: measured(measure) for name, measure in MEASURES.items()},

@@ -14,7 +14,7 @@ from rich.table import Table
 from timing import ratio, spread, take_turns
 
 from maquette.core.files import read_json, write_json
-from maquette.core.provenance import commit, cores, machine, versions
+from maquette.core.provenance import circumstances, cores
 
 MAQUETTE = Path(sys.executable).parent / "maquette"
 RECORD = Path(__file__).parents[1] / "results" / "benchmarks" / "jobs.json"
@@ -52,7 +52,7 @@ def main() -> int:
     console.print(f"one at a time / one a core: {spread(quartiles)}; losses differ by at most {difference:.1e}")
     if arguments.record:
         found = {"splits": splits, "seconds": seconds, "ratio": quartiles, "largest_relative_difference": difference}
-        write_json(RECORD, {"machine": machine(), "versions": versions(), "commit": commit(), **found})
+        write_json(RECORD, circumstances() | found)
     return 0 if difference < 0.02 else 1
 
 

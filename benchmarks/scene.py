@@ -20,7 +20,7 @@ from timing import take_turns
 
 from maquette.core.devices import prepare_process
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, cores, machine, versions
+from maquette.core.provenance import circumstances, cores
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
 from maquette.worlds.scene.actions.vector import SceneVectorEnv
 from maquette.worlds.scene.laws import Knobs, random_clip
@@ -127,7 +127,7 @@ def main() -> int:
     console.print(table)
     console.print("what frames cost a step: its µs at a size less those without frames")
     if arguments.record:
-        write_json(RECORD, {"machine": machine(), "versions": versions(), "commit": commit(), "rates": found})
+        write_json(RECORD, circumstances() | {"rates": found})
     return 0
 
 

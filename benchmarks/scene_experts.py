@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.statistics import wilson_interval
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS, Embodiment
 from maquette.worlds.scene.actions.episode import Episode
@@ -121,9 +121,7 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=500, help="of each task and robot")
     arguments = parser.parse_args()
     found = {
-        "machine": machine(),
-        "versions": versions(),
-        "commit": commit(),
+        **circumstances(),
         "rates": [succeeded(task, robot, arguments.episodes) for task in TASKS for robot in EMBODIMENTS],
         "forks": [forked("pusher"), forked("arm")],
     }

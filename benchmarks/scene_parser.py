@@ -1,6 +1,6 @@
 """What the parser of the scene world gets wrong, attribute by attribute, on clean, on degraded and on wrong clips.
 
-    python benchmarks/scene_parser.py             100 clips of every kind, a quarter of an hour on two cores
+    python benchmarks/scene_parser.py             100 clips of every kind, half an hour on two cores
     python benchmarks/scene_parser.py --record    and what was found kept in results/scene/parser.json (docs/scene.md)
 
 Clips are those of the seeds from 20,000 on, on which nothing was tuned, with no, one or two bystanders; those of the
@@ -30,7 +30,7 @@ from scipy.optimize import linear_sum_assignment
 
 from maquette.core.files import write_json
 from maquette.core.media import read_clip, write_mp4
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import numpy_generator
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
 from maquette.worlds.scene.actions.recording import record
@@ -46,7 +46,7 @@ from maquette.worlds.scene.vocabulary import COLOURS, SHAPES, SIZES
 
 RECORD = Path("results/scene/parser.json")
 FIRST, FRAMES = 20_000, 16
-SETS = (("side", 32, 1, 4), ("side", 64, 2, 4), ("top", 32, 4, 4))
+SETS = (("side", 32, 1, 4), ("side", 64, 2, 4), ("top", 32, 4, 4), ("top", 64, 8, 4))
 """View and pixels, by what number clips of each kind are fewer, and how many times as many are clean: what the parser
 is held to."""
 Frames = UInt8[np.ndarray, "frames size size 3"]
@@ -294,7 +294,7 @@ def main() -> int:
         "--clips",
         type=int,
         default=100,
-        help="of each kind at 32 px; half as many at 64 px, and a quarter of the table top, which takes longest",
+        help="of each kind at 32 px; half as many at 64 px; of the table top, which takes longest, a quarter of these",
     )
     arguments = parser.parse_args()
     console, rows = Console(width=160), []
@@ -304,7 +304,7 @@ def main() -> int:
             rows.append(row)
     console.print(shown(rows))
     if arguments.record:
-        about = {"machine": machine(), "versions": versions(), "commit": commit()}
+        about = circumstances()
         write_json(RECORD, about | {"first_seed": FIRST, "rows": rows})
     return 0
 

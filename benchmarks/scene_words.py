@@ -26,7 +26,7 @@ from rich.progress import track
 
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import numpy_generator
 from maquette.core.statistics import wilson_interval
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
@@ -204,7 +204,7 @@ def main() -> int:
     for kind, texts in missing.items():
         console.print(f"{kind}, not right:", *texts, sep="\n  ", markup=False)
     if arguments.record:
-        about = {"machine": machine(), "versions": versions(), "commit": commit()}
+        about = circumstances()
         found = {"scenes": arguments.scenes, "first_seed": arguments.first, "n": dict(sorted(n.items()))}
         found |= {
             "right": {kind: right[kind] for kind in sorted(n)},

@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language import checkpoints, tokenizers
 from maquette.language.llama import Llama
@@ -153,7 +153,7 @@ def main() -> int:
     Console(width=120).print(table)
     print(f"{arguments.clients} clients, each with {arguments.requests} streamed completions one after another")
     if arguments.record:
-        about = {"machine": machine(), "versions": versions(), "commit": commit(), "threads": os.cpu_count()}
+        about = circumstances() | {"threads": os.cpu_count()}
         write_json(RECORD, about | {"clients": CLIENTS, "cases": results})
     return int(any(found["lost"] for found in results.values()))
 

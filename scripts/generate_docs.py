@@ -17,6 +17,7 @@ import reference
 from rich.console import Console
 
 from maquette.core.files import write_text
+from maquette.core.records import read_checked, write_checked
 from maquette.lab.criticism import read_criticism
 from maquette.lab.evidence import Evidence, read_evidence
 from maquette.lab.improvement import read_improvement
@@ -72,6 +73,19 @@ def section(name: str, evidence: Evidence) -> str:
     return results_section(evidence, command, current=current(evidence, directory), beside=beside)
 
 
+def outcomes(evidence: dict[str, Evidence]) -> list[Path]:
+    """Where `maquette list` finds each study's verdict; written anew where it says another, but for the last digits."""
+    written = []
+    for name, one in evidence.items():
+        path = ROOT / "results" / name / one.scale_name / "outcome.json"
+        old = read_checked(path, "outcome") if path.exists() else {}
+        if any(old.get(key) != value for key, value in one.as_json().items() if key in ("verdict", "seeds", "cost")):
+            written.append(path)
+            if "--check" not in sys.argv:
+                write_checked(path, one.as_json())
+    return written
+
+
 def current(evidence: Evidence, directory: Path) -> bool:
     """Whether today's code still gives the records in a folder."""
     reference = f"maquette.studies.{evidence.study.family}.{evidence.study.name}"
@@ -92,7 +106,9 @@ def status(system: System, evidence: dict[str, Evidence]) -> str:
     if system.study in evidence:
         found = evidence[system.study]
         return f"[**{found.verdict}** at {found.scale_name} scale](RESULTS.md#{system.study})"
-    return f"`maquette run {system.study}`, no record yet" if system.study else "planned"
+    if system.study:
+        return f"`maquette run {system.study}`, no record yet"
+    return f"planned; there is `{system.here}`" if system.here else "planned"
 
 
 def readme(old: str, new_table: str) -> str:
@@ -247,12 +263,14 @@ def main() -> int:
         texts[path] = filled(path.read_text(encoding="utf-8"), tables)
     texts |= from_sources()
     stale = [path for path, text in texts.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    stale += outcomes(evidence)
     for path in stale:
         if "--check" in sys.argv:
             print(f"{path.relative_to(ROOT)} is out of date; run: make docs", file=sys.stderr)
-        else:
+            continue
+        if path in texts:
             write_text(path, texts[path])
-            print(f"{path.relative_to(ROOT)} written")
+        print(f"{path.relative_to(ROOT)} written")
     return 1 if stale and "--check" in sys.argv else 0
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import torch_generator
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
 from maquette.train import checkpoint
@@ -156,9 +156,7 @@ def kill_and_resume(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         "model": asdict(MODEL),
         "config": asdict(run_config(steps)),
         "seconds": round(time.time() - began, 1),
-        "commit": commit(),
-        "machine": machine(),
-        "versions": versions(),
+        **circumstances(),
     }
 
 

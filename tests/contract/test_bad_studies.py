@@ -99,9 +99,7 @@ def test_no_axis_is_not_every_axis(bent, axis):
 def test_an_option_of_the_wrong_type_is_told_in_short(option):
     with pytest.raises(UserError) as refused:
         parse(["run", "scaling_laws", option, "x"])
-    assert str(refused.value) == (
-        f"Error parsing {option}: invalid literal for int() with base 10: 'x'. See: maquette run --help"
-    )
+    assert str(refused.value) == (f"Error parsing {option}: 'x' is not a whole number. See: maquette run --help")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from maquette.cli.commands import _studies
+from maquette.cli.studies import known_studies
 from maquette.core.errors import UserError
 from maquette.lab.run import Run
 from maquette.lab.runner import run_study
@@ -15,7 +15,7 @@ from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 from maquette.lab.verdicts import Verdict
 
-STUDIES = sorted(_studies().values())
+STUDIES = sorted(known_studies().values())
 
 
 class Interrupted(Exception):

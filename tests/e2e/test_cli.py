@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from maquette.cli import commands, robots, videos
+from maquette.cli import commands, studies, training
 from maquette.language import recipes as language
+from maquette.language import vlm_recipes
 from maquette.robotics import training as robotics
 from maquette.video import recipes as video
 
@@ -134,10 +135,15 @@ def test_help_has_an_example(maquette, command):
 def test_the_command_line_knows_every_recipe(maquette):
     """It names them without importing the families, so that help is quick."""
     told = set(re.findall(r"[\w-]+", maquette("train --help").stdout))
-    for known in (language.RECIPES, video.RECIPES, robotics.RECIPES):
-        assert set(known) <= told
-    assert set(videos.RECIPES) == set(video.RECIPES)
-    assert set(robots.POLICIES) == set(robotics.RECIPES)
+    kinds = {
+        training.WORDS: language.RECIPES,
+        training.CLIPS: video.RECIPES,
+        training.PICTURES: vlm_recipes.RECIPES,
+        training.POLICIES: robotics.RECIPES,
+    }
+    for named, recipes in kinds.items():
+        assert set(named) == set(recipes)
+        assert set(named) <= told
 
 
 def test_help_and_list_import_nothing_heavy():
@@ -153,8 +159,8 @@ def test_tour_tells_every_study_and_ends_with_a_page(monkeypatch, tmp_path, capf
     toy, second = tmp_path / "toy_study.py", tmp_path / "second.py"
     toy.write_text(TOY.read_text())
     second.write_text(TOY.read_text().replace('name="toy"', 'name="second"').replace("draws.mean()", "math.nan"))
-    monkeypatch.setattr(commands, "prepare_process", lambda: "as it is")  # would start pytest anew
-    monkeypatch.setattr(commands, "_studies", lambda: {"toy": str(toy), "second": str(second)})
+    monkeypatch.setattr(studies, "prepare_process", lambda: "as it is")  # would start pytest anew
+    monkeypatch.setattr(studies, "known_studies", lambda: {"toy": str(toy), "second": str(second)})
     monkeypatch.chdir(tmp_path)
     assert commands.run(["tour", "--jobs", "1"]) == 1  # the second one's trials fail; the first is told all the same
     said = capfd.readouterr()

@@ -188,7 +188,9 @@ PROBLEMS = [
 ]
 
 
-@pytest.mark.parametrize(("parts", "sentence"), PROBLEMS, ids=[sentence.replace(repr(PARTIAL), "a partial")[:60] for _, sentence in PROBLEMS])
+@pytest.mark.parametrize(
+    ("parts", "sentence"), PROBLEMS, ids=[sentence.replace(repr(PARTIAL), "a partial")[:60] for _, sentence in PROBLEMS]
+)
 def test_each_problem_is_told_in_its_sentence_and_told_alone(monkeypatch, parts, sentence):
     with pytest.raises(UserError, match="The study '") as refused:
         dataclasses.replace(SOUND, **parts)

@@ -89,8 +89,8 @@ def test_a_reader_that_does_not_mind_what_is_done_or_how_is_found_out(benchmark,
         monkeypatch.setattr(deeds, "doing", lambda motion, i, does: motion.setting_out(i))
     right, n, _ = tally(benchmark, range(0, 64, 2))
     for kind in kinds:
-        # Not none: what rests does nothing in any way, and neither reader hears that it does.
-        assert right[f"false {kind}"] < 0.75 * n[f"false {kind}"]
+        # What the benchmark would fail it for. It catches some: what rests does nothing in any way, and it hears that.
+        assert right[f"false {kind}"] < benchmark.FLOOR * n[f"false {kind}"]
 
 
 def test_how_a_thing_moves_is_said_of_what_it_does_and_not_of_what_it_does_besides():

@@ -5,28 +5,21 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
 from maquette.cli import robots
-from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
-from maquette.cli.progress import counting_bar
-from maquette.core.devices import pick_device, pick_precision, prepare_process
+from maquette.cli.arguments.models import Chat, Inspect, Serve
+from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
 
 if TYPE_CHECKING:
     from maquette.language.interface import LanguageModel, Message, Sampling
-    from maquette.language.recipes import Recipe
-    from maquette.language.scene_chat import Answered
-    from maquette.train.distributed import World as Processes
 
-SIGHTED = ("tiny-vlm",)
-"""Recipes of vision-language models."""
 ROOM = 16
 """Tokens that are kept free for an answer."""
 
@@ -187,69 +180,3 @@ class Wrapped:
 
     def _put(self, text: str) -> None:
         print(text, end="", file=self._out, flush=True)
-
-
-def train_to_chat(command: Train, recipe: "Recipe", out: Path, console: Console, world: "Processes") -> int:
-    """Train a recipe that learns conversations, and print how its answers on held-out scenes were judged."""
-    from maquette.language.recipes import carry_out_chat
-    from maquette.train.metrics import TensorBoard
-
-    with counting_bar(console) as bar:
-        task = bar.add_task("", total=recipe.train.steps)
-        _, answered = carry_out_chat(
-            recipe,
-            out,
-            sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
-            stage=lambda name: bar.update(task, description=name),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-            world=world,
-        )
-    if not world.leads:
-        return 0
-    _tell_answers(answered, "Answers on held-out scenes, judged by the interpreter:")
-    print(f"checkpoint folder: {out}\ntalk with it: maquette chat {out}")
-    return 0
-
-
-def train_to_see(command: Train) -> int:
-    """Train a recipe of pictures and words, and print how its answers on held-out tables were judged."""
-    if command.text or command.dataset:
-        raise UserError(f"{command.recipe} learns from the scene world's tables; leave --text and --dataset out.")
-    if command.seed < 0:
-        raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
-    allocator = prepare_process()
-    from maquette.language.vlm_recipes import RECIPES, carry_out
-    from maquette.train.distributed import join_world
-    from maquette.train.metrics import TensorBoard
-
-    recipe, device = RECIPES[command.recipe], pick_device(command.device)
-    steps = recipe.train.steps if command.steps is None else command.steps
-    recipe = replace(recipe, train=replace(recipe.train, steps=steps, seed=command.seed, device=command.device))
-    world, out = join_world(command.strategy), command.out or Path("runs") / "train" / command.recipe
-    console = Console(stderr=True, quiet=not world.leads)
-    precision = pick_precision(recipe.train.precision, device)
-    console.print(f"{command.recipe}: {recipe.about}; {allocator}; {precision} on {device}", highlight=False)
-    with counting_bar(console) as bar:
-        task = bar.add_task("", total=steps)
-        _, answered = carry_out(
-            recipe,
-            out,
-            sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
-            stage=lambda name: bar.update(task, description=name),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-            world=world,
-        )
-    if world.leads:
-        _tell_answers(answered, "Answers about held-out tables, judged by the interpreter:")
-        print(f"model folder: {out}\nbegin a policy with it: maquette train pi0 --dataset DIR --vlm {out}")
-    return 0
-
-
-def _tell_answers(answered: "Sequence[Answered]", heading: str) -> None:
-    table = Table("question", "n", "right", "95 % interval", "majority answer", box=None)
-    for one in answered:
-        low, high = one.interval
-        table.add_row(
-            one.kind, str(one.n), f"{one.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{one.majority / one.n:.1%}"
-        )
-    Console().print(heading, table)

@@ -14,6 +14,7 @@ from rich.text import Text
 from maquette.cli.arguments.options import RECORDS
 from maquette.cli.arguments.posttraining import Show, TrainGrpo, TrainSft
 from maquette.cli.progress import counting_bar
+from maquette.cli.training import sinks
 from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import write_text
@@ -36,7 +37,6 @@ def sft(command: TrainSft) -> int:
     from maquette.language.posttrain.stages import Stage, fine_tune
     from maquette.train.distributed import join_world
     from maquette.train.loop import TrainConfig
-    from maquette.train.metrics import TensorBoard
     from maquette.train.optimizers import OptimizerConfig
     from maquette.train.schedules import Schedule
 
@@ -61,7 +61,7 @@ def sft(command: TrainSft) -> int:
                 model=command.model,
                 data=command.data,
                 out=out,
-                sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
+                sinks=sinks(command.tensorboard, out, world),
                 progress=tell,
                 world=world,
             ),
@@ -82,7 +82,6 @@ def grpo(command: TrainGrpo) -> int:
     from maquette.language.posttrain.watching import Narrator
     from maquette.train.distributed import join_world
     from maquette.train.loop import TrainConfig
-    from maquette.train.metrics import TensorBoard
     from maquette.train.optimizers import OptimizerConfig
     from maquette.train.schedules import Schedule
 
@@ -114,10 +113,7 @@ def grpo(command: TrainGrpo) -> int:
                 model=command.model,
                 data=command.data,
                 out=out,
-                sinks=[
-                    Narrator(say),
-                    *([TensorBoard(out / "training")] if command.tensorboard and world.leads else []),
-                ],
+                sinks=[Narrator(say), *sinks(command.tensorboard, out, world)],
                 progress=tell,
                 world=world,
             ),

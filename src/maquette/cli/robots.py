@@ -14,15 +14,14 @@ from rich.table import Table
 
 from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.progress import counting_bar
-from maquette.core.devices import pick_device, pick_precision, prepare_process
+from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from maquette.cli.arguments.models import Inspect, Serve, Train
+    from maquette.cli.arguments.models import Inspect, Serve
     from maquette.robotics.deployment import Deployed
     from maquette.robotics.evaluation import Result
 
-POLICIES = ("pi0", "diffusion-policy", "act")
 WORLDS = ("scene", "pusht", "metaworld")
 OF_POLICIES = ("chunking", "taken", "delay")
 """Options of serve that language models have no use for."""
@@ -133,49 +132,6 @@ def inspect(command: "Inspect") -> int:
     if command.sheet and not found.problems:
         print(f"sheet: {command.sheet}")
     return 1 if found.problems else 0
-
-
-def train(command: "Train") -> int:
-    """Train a policy on a LeRobot dataset."""
-    if not command.dataset or command.text:
-        raise UserError(f"{command.recipe} learns from a LeRobot dataset; give --dataset DIR, and no --text.")
-    if command.seed < 0:
-        raise UserError(f"--seed is {command.seed}; it must be 0 or more.")
-    allocator = prepare_process()
-    from maquette.robotics.training import RECIPES, carry_out
-    from maquette.train.distributed import join_world
-    from maquette.train.metrics import TensorBoard
-
-    recipe, device = RECIPES[command.recipe], pick_device(command.device)
-    steps = recipe.train.steps if command.steps is None else command.steps
-    recipe = replace(
-        recipe,
-        head=command.head or recipe.head,
-        size=command.size or recipe.size,
-        chunk=recipe.chunk if command.chunk is None else command.chunk,
-        train=replace(recipe.train, steps=steps, seed=command.seed, device=command.device),
-    )
-    world, out = join_world(command.strategy), command.out or Path("runs") / "train" / command.recipe
-    precision = pick_precision(recipe.train.precision, device)
-    with _bar(quiet=not world.leads) as bar:
-        bar.console.print(f"{command.recipe}: {recipe.about}; {allocator}; {precision} on {device}", highlight=False)
-        reading, training = bar.add_task("reading", total=None), bar.add_task("training", total=steps)
-        trained = carry_out(
-            recipe,
-            Path(command.dataset),
-            out,
-            parent=command.parent,
-            vlm=command.vlm,
-            sinks=[TensorBoard(out / "training")] if command.tensorboard and world.leads else [],
-            reading=lambda done, total: bar.update(reading, completed=done, total=total),
-            progress=lambda done, total: bar.update(training, completed=done, total=total),
-            world=world,
-        )
-        bar.update(training, completed=steps)
-    if world.leads:
-        print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in trained.final.items()))
-        print(f"policy: {out}")
-    return 0
 
 
 def serve(command: "Serve") -> int:

@@ -71,6 +71,11 @@ def commit(place: Path = PACKAGE) -> str:
         return "unknown"
 
 
+def circumstances() -> dict[str, Any]:
+    """Where and by what a result was made, for its record: machine, versions and commit."""
+    return {"machine": machine(), "versions": versions(), "commit": commit()}
+
+
 def source_hash(*things: Callable[..., Any] | ModuleType) -> str:
     """Hash of the code that `things` run: what a cached result depends on.
 

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,9 +83,18 @@ class Run:
 
     def animation(self, title: str, frames: "UInt8[np.ndarray, 'frames height width 3']", fps: float) -> None:
         """Publish a moving picture beside the records, in place of the last one of that title, and say where it is."""
-        path = (self._pictures / re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")).with_suffix(".gif")
+        path = self._place(title, ".gif")
         write_gif(path, frames, fps)
         self._emit({"kind": "picture", "title": title, "path": str(path)})
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Publish a table of words beside the records, in place of the last one of that title, and show it."""
+        told = {"title": title, "columns": list(columns), "rows": [list(row) for row in rows]}
+        write_json(self._place(title, ".json"), told)
+        self._emit({"kind": "table", **told})
+
+    def _place(self, title: str, suffix: str) -> Path:
+        return (self._pictures / re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")).with_suffix(suffix)
 
     @property
     def cost(self) -> Cost:

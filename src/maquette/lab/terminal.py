@@ -95,10 +95,19 @@ class Display:
             self.say(f"{label}: {event['text']}")
         elif event["kind"] == "picture":
             self.picture(event["title"], event["path"])
+        elif event["kind"] == "table":
+            self.table(event["title"], event["columns"], event["rows"])
 
     def picture(self, title: str, path: object) -> None:
         """A figure can be looked at."""
         self.say(f"picture after {duration(time.monotonic() - self._start)}: {title}: {path}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Words in rows; what a model wrote is never read as markup."""
+        shown = Table(*map(escape, columns), title=escape(title), title_justify="left", box=box.SIMPLE, pad_edge=False)
+        for row in rows:
+            shown.add_row(*map(escape, row))
+        self.console.print(shown)
 
     def ended(self, label: str, outcome: str) -> None:
         """A trial is over, one way or the other."""

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from maquette.core.devices import compile_pays, pick_device
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints, scene_chat, tokenizers
 from maquette.language.chat import save_template
@@ -204,5 +204,5 @@ def _leave(trained: Trained, tokenizer: Tokenizer, out: Path) -> None:
 
 
 def _record(recipe: Recipe, trained: Trained, out: Path, **more: Any) -> None:
-    about = {"machine": machine(), "versions": versions(), "commit": commit()}
+    about = circumstances()
     write_json(out / "training.json", {"recipe": asdict(recipe), **more, "final": trained.final, **about})

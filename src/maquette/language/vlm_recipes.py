@@ -14,7 +14,7 @@ from torch import nn
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, sha256, write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import torch_generator
 from maquette.language import scene_sight, tokenizers
 from maquette.language.scene_chat import Answered
@@ -128,7 +128,7 @@ def carry_out(
     stage("examining")
     answered = scene_sight.examine(model, tokenizer, scene_sight.examination(*recipe.examined))
     held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
-    about = {"machine": machine(), "versions": versions(), "commit": commit()}
+    about = circumstances()
     told = {"recipe": asdict(recipe), "examination": held_out, "final": trained.final, "seconds": trained.seconds}
     write_json(out / "training.json", told | about)
     return trained, answered

@@ -11,7 +11,7 @@ from torch import nn
 
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, sha256, write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import torch_generator
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import SMALLEST, train_bpe
@@ -144,7 +144,7 @@ def carry_out(
         deployed.policy.cpu()
         save(deployed, out)
         told = {"recipe": asdict(recipe), "final": trained.final, "dataset": str(directory)}
-        told |= {"machine": machine(), "versions": versions(), "commit": commit()}
+        told |= circumstances()
         write_json(out / "training.json", told)
     return trained
 

@@ -6,7 +6,10 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class System:
-    """A system, its paper's year, title and address, and its study under `maquette.studies.<family>`."""
+    """A system, its paper's year, title and address, its study under `maquette.studies`, and what runs already.
+
+    `here` is a command that is there before its study.
+    """
 
     name: str
     family: Literal["language", "video", "robotics"]
@@ -14,6 +17,7 @@ class System:
     paper: str
     url: str
     study: str | None = None
+    here: str | None = None
 
 
 SYSTEMS = (
@@ -25,13 +29,21 @@ SYSTEMS = (
         "https://arxiv.org/abs/2203.15556",
         "scaling_laws",
     ),
-    System("Llama 3", "language", 2024, "The Llama 3 Herd of Models", "https://arxiv.org/abs/2407.21783"),
+    System(
+        "Llama 3",
+        "language",
+        2024,
+        "The Llama 3 Herd of Models",
+        "https://arxiv.org/abs/2407.21783",
+        here="maquette train tiny-llama",
+    ),
     System(
         "InstructGPT: SFT, reward model, PPO",
         "language",
         2022,
         "Training language models to follow instructions with human feedback",
         "https://arxiv.org/abs/2203.02155",
+        here="maquette train sft",
     ),
     System(
         "DPO",
@@ -133,7 +145,14 @@ SYSTEMS = (
         "VisualWebArena: Evaluating Multimodal Agents on Realistic Visual Web Tasks",
         "https://arxiv.org/abs/2401.13649",
     ),
-    System("Vision-language model", "language", 2023, "Visual Instruction Tuning", "https://arxiv.org/abs/2304.08485"),
+    System(
+        "Vision-language model",
+        "language",
+        2023,
+        "Visual Instruction Tuning",
+        "https://arxiv.org/abs/2304.08485",
+        here="maquette train tiny-vlm",
+    ),
     System("Computer use", "language", 2025, "Computer-Using Agent", "https://openai.com/index/computer-using-agent/"),
     System(
         "Latent diffusion",
@@ -141,6 +160,7 @@ SYSTEMS = (
         2021,
         "High-Resolution Image Synthesis with Latent Diffusion Models",
         "https://arxiv.org/abs/2112.10752",
+        here="maquette train tiny-video",
     ),
     System(
         "DiT", "video", 2022, "Scalable Diffusion Models with Transformers", "https://arxiv.org/abs/2212.09748", "dit"

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from maquette.core.devices import pick_device
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language.llama import LlamaConfig
 from maquette.train.loop import TrainConfig, train
@@ -173,7 +173,7 @@ def carry_out(
         )
         held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in examined]
         told |= {"examination": held_out, "clips examined": len(examination.captions) - left_out}
-    write_json(out / "training.json", told | {"machine": machine(), "versions": versions(), "commit": commit()})
+    write_json(out / "training.json", told | circumstances())
     return studio, examined
 
 

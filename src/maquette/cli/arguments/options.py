@@ -19,4 +19,6 @@ Share = Annotated[float | None, arg(metavar="SHARE")]
 
 def of_the_type_meant(complaint: str) -> str:
     """Of tyro's complaints about an option that may be left out, the one about what it takes where it is given."""
-    return re.sub(r"no type matching .*Got errors:.*- <class '\w+'>: ", "", complaint)
+    complaint = re.sub(r"no type matching .*Got errors:.*- <class '\w+'>: ", "", complaint)
+    complaint = re.sub(r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is not a whole number", complaint)
+    return re.sub(r"could not convert string to float: ('.*?')", r"\1 is not a number", complaint)

@@ -2,10 +2,11 @@
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from maquette.core.records import Record
+from maquette.core.files import read_json
 from maquette.lab import figures
 from maquette.lab.caveats import REGISTERED, registered
 from maquette.lab.criticism import Criticism, Curve, curves_by_axis
@@ -30,6 +31,16 @@ class Plate:
     alt: str
     draw: Callable[[Medium], str]
     wide: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """What trials published while they ran: an animation, or a table of words."""
+
+    title: str
+    gif: bytes = b""
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +87,7 @@ class Section:
     budget: Sequence[Node]
     statistics: Sequence[Node]
     results: Sequence[Node]
+    exhibits: Sequence[Exhibit]
     plates: Sequence[Plate]
     tables: Sequence[Table]
     criticised: Sequence[Node]
@@ -109,8 +121,11 @@ def section(
     *,
     authors: Sequence[str] = (),
     discussion: Discussion | None = None,
+    pictures: Path | None = None,
 ) -> Section:
     """All that a report says of one study; `command` remakes the records, a line a step.
+
+    `pictures` is the folder of what the trials published.
 
     Raises:
         UserError: the discussion refers to what is not there.
@@ -133,6 +148,7 @@ def section(
         budget=parse(sentences.budget(study)),
         statistics=parse(sentences.statistics(evidence)),
         results=parse(sentences.results(evidence)),
+        exhibits=_exhibits(pictures) if pictures else [],
         plates=_plates(evidence, criticism, improvement),
         tables=_tables(evidence, criticism, improvement),
         criticised=parse(sentences.criticised(criticism)) if criticism else [],
@@ -143,7 +159,7 @@ def section(
         cost=parse(sentences.cost(evidence, criticism, improvement)),
         limits=parse(sentences.limits(evidence)),
         commands=command.splitlines(),
-        where=_where(records),
+        where=sentences.where_run(records),
         sources=sentences.sources(evidence, improvement),
         parts=_parts(criticism, improvement, discussion),
     )
@@ -201,6 +217,18 @@ def _tables(evidence: Evidence, criticism: Criticism | None, improvement: Improv
         tables.cost_table(evidence, {name: one.cost for name, one in more.items() if one}),
     ]
     return [one for one in found if one]
+
+
+def _exhibits(pictures: Path) -> list[Exhibit]:
+    """Animations, then tables."""
+    moving = [
+        Exhibit(title=path.stem.replace("-", " ").capitalize(), gif=path.read_bytes()) for path in _in(pictures, "gif")
+    ]
+    return moving + [Exhibit(**read_json(path)) for path in _in(pictures, "json")]
+
+
+def _in(folder: Path, suffix: str) -> list[Path]:
+    return sorted(folder.glob(f"*.{suffix}"))
 
 
 def _plates(evidence: Evidence, criticism: Criticism | None, improvement: Improvement | None) -> list[Plate]:
@@ -281,25 +309,3 @@ def _bendings(study: Study, criticism: Criticism) -> list[Bending]:
 
 def _axis_label(name: str) -> str:
     return "fig:along-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-
-
-def _where(records: Sequence[Record]) -> dict[str, str]:
-    """Machine, libraries, commit and time; all of them, where trials ran in several places."""
-
-    def each(values: Iterable[str]) -> str:
-        return "; ".join(dict.fromkeys(values))
-
-    def machine(record: Record) -> str:
-        here = record.machine
-        gpu = f", {here['gpu']}" if here["gpu"] else ""
-        return f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']:.0f} GiB{gpu}, {here['system']}"
-
-    threads = each(str(record.threads) for record in records)
-    began = records[0].started.replace("T", " ")
-    ended = max(record.finished for record in records).replace("T", " ")
-    return {
-        "Machine": f"{each(machine(record) for record in records)}; threads a trial: {threads}",
-        "Versions": each(", ".join(f"{name} {it}" for name, it in record.versions.items()) for record in records),
-        "Commit": each(record.commit for record in records),
-        "Run": f"{began[:16]} to {ended[:16]} (UTC)",
-    }

@@ -7,11 +7,12 @@ from maquette.lab.caveats import caveats
 from maquette.lab.criticism import Criticism
 from maquette.lab.evidence import Evidence
 from maquette.lab.improvement import Improvement, in_words
-from maquette.lab.report.sentences import finding, summary
+from maquette.lab.report.sentences import finding, summary, where_run
 from maquette.lab.study import Study
 from maquette.lab.verdicts import AS_CONTROL
 from maquette.lab.wording import exact, interval, number, region
 
+CURRENT = "**current**: today's code gives them"
 STALE = "**stale**: today's code has moved on"
 
 
@@ -21,7 +22,6 @@ def results_section(evidence: Evidence, command: str, *, current: bool, beside: 
     `beside` are lines on what else was done with the study (`criticism_line`, `improvement_line`).
     """
     study, paper = evidence.study, evidence.study.paper
-    record = min(evidence.records.values(), key=lambda record: record.started)
     lines = [
         f"## {study.name}",
         "",
@@ -52,14 +52,12 @@ def results_section(evidence: Evidence, command: str, *, current: bool, beside: 
             "",
             "Each interval is what its verdict was read from: 95 % over all claims and looks (Holm, alpha spending).",
         ]
-    machine = record.machine
+    where = where_run(sorted(evidence.records.values(), key=lambda record: record.started))
     lines += [
         "",
         f"- Cost: {summary(evidence)}",
-        f"- Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']:.0f} GiB; "
-        + ", ".join(f"{name} {version}" for name, version in record.versions.items()),
-        f"- Commit: `{record.commit}`, {record.started[:10]}; "
-        + ("**current**: today's code gives these records" if current else STALE),
+        *(f"- {name}: {said}" for name, said in where.items()),
+        f"- These records are {CURRENT if current else STALE}.",
         *(f"- {line}" for line in (*caveats(evidence), *beside)),
         f"- Again: `{command}`",
     ]

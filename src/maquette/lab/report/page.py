@@ -1,5 +1,6 @@
 """The report as one self-contained HTML page."""
 
+import base64
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,9 +21,9 @@ THEME = {
 }
 
 
-def write_report(path: Path, pages: Sequence[tuple[Evidence, str]], heading: str = "") -> None:
-    """Write studies, each with the command that remakes it, as one page."""
-    write_page(path, [section(evidence, command) for evidence, command in pages], heading)
+def write_report(path: Path, pages: Sequence[tuple[Evidence, str, Path]], heading: str = "") -> None:
+    """Write studies, each with the command that remakes it and the folder of its pictures, as one page."""
+    write_page(path, [section(evidence, command, pictures=folder) for evidence, command, folder in pages], heading)
 
 
 def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> None:
@@ -31,11 +32,15 @@ def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> No
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"prose": to_html, "words": _words}
     template = environment.get_template("report.html.j2")
-    write_text(path, template.render(heading=heading, sections=sections, inline=_inline))
+    write_text(path, template.render(heading=heading, sections=sections, inline=_inline, embedded=_embedded))
 
 
 def _words(text: str) -> Markup:
     return to_html(words(text), {})
+
+
+def _embedded(gif: bytes) -> str:
+    return f"data:image/gif;base64,{base64.b64encode(gif).decode()}"
 
 
 def _inline(plate: Plate) -> Markup:

@@ -3,9 +3,10 @@
 import inspect
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from maquette.core.records import Record
 from maquette.core.statistics import Interval
 from maquette.lab import wording
 from maquette.lab.caveats import beside, registered
@@ -64,6 +65,28 @@ def summary(evidence: Evidence) -> str:
     device = machine["gpu"] or f"{machine['cores']} CPU cores"
     much = f"{trials} trials over {counted(seeds, 'seed')}"
     return f"{much}{spent}, {wording.duration(cost.wall_seconds)} of trials on {device}."
+
+
+def where_run(records: Sequence[Record]) -> dict[str, str]:
+    """Machine, libraries, commit and time; all of them, where trials ran in several places."""
+
+    def each(values: Iterable[str]) -> str:
+        return "; ".join(dict.fromkeys(values))
+
+    def machine(record: Record) -> str:
+        here = record.machine
+        gpu = f", {here['gpu']}" if here["gpu"] else ""
+        return f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']:.0f} GiB{gpu}, {here['system']}"
+
+    threads = each(str(record.threads) for record in records)
+    began = records[0].started.replace("T", " ")
+    ended = max(record.finished for record in records).replace("T", " ")
+    return {
+        "Machine": f"{each(machine(record) for record in records)}; threads a trial: {threads}",
+        "Versions": each(", ".join(f"{name} {it}" for name, it in record.versions.items()) for record in records),
+        "Commit": each(record.commit for record in records),
+        "Run": f"{began[:16]} to {ended[:16]} (UTC)",
+    }
 
 
 def cost(evidence: Evidence, criticism: Criticism | None, improvement: Improvement | None) -> str:

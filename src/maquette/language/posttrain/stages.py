@@ -7,7 +7,7 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.files import sha256, write_json
-from maquette.core.provenance import commit, machine, versions
+from maquette.core.provenance import circumstances
 from maquette.language.posttrain.distill import logit_objective
 from maquette.language.posttrain.evaluation import held_out
 from maquette.language.posttrain.examples import examples_of, read_rows
@@ -103,7 +103,7 @@ def _leave(stage: Stage, policy: Policy, made: Mapping[str, Any], trained: Train
     policy.model.to("cpu")
     save_policy(policy.model, stage.model, stage.out)
     known = {"model": str(stage.model), "data": {"file": stage.data.name, "sha256": sha256(stage.data)}, **made}
-    known |= {"final": trained.final, "machine": machine(), "versions": versions(), "commit": commit()}
+    known |= {"final": trained.final} | circumstances()
     write_json(stage.out / "training.json", known)
 
 

@@ -10,7 +10,7 @@ takes as many steps as cost the FLOPs of reinforcement; what the teacher cost is
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,8 @@ class Arm:
     """The reward from which a teacher's reply is learned."""
     problems: int = 100
     samples: int = 256
+    shown: int = 0
+    """Held-out puzzles whose replies are shown while it learns."""
 
 
 def model_of(config: Base) -> LlamaConfig:
@@ -134,7 +136,8 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
             policy, rows, steps, 8 if config.start.startswith("cold") else 32, 1e-3, seed, run.directory / "sft", run
         )
     if config.reward != "none":
-        _reinforce(policy, config, iterations, [one.row() for one in train], seed, run)
+        story = Story.of(policy, config, iterations, seed, run) if config.shown else None
+        _reinforce(policy, config, iterations, [one.row() for one in train], seed, run, story)
     return _judged(policy, config, seed)
 
 
@@ -165,7 +168,66 @@ def _examples(config: Arm, train: list[Puzzle], seed: int, run: Run) -> list[dic
     return [dict(one) for one in rows]
 
 
-def _reinforce(policy: Policy, config: Arm, iterations: int, rows: list[Row], seed: int, run: Run) -> None:
+@dataclass
+class Story:
+    """A puzzle learned before one's eyes: the reward as it grows, and a few replies before, meanwhile and after."""
+
+    policy: Policy
+    puzzles: list[Puzzle]
+    settings: Sampling
+    seed: int
+    updates: int
+    run: Run
+    rewards: dict[int, float] = field(default_factory=dict)
+    replies: dict[int, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, policy: Policy, config: Arm, updates: int, seed: int, run: Run) -> "Story":
+        """It begins with what the model replies before anything is reinforced."""
+        family = Modular(operations=config.test_operations, modulus=MODULUS)
+        those = puzzles(family, "test", config.shown, seed)
+        story = cls(policy, those, Sampling(max_tokens=config.max_tokens), seed, updates, run)
+        story.look(0)
+        return story
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """A sink for what is measured: draws the rewards every ten updates, and looks again half way and at the end."""
+        if "reward" in values:
+            self.rewards[step] = values["reward"]
+        if step % 10 == 0 and len(self.rewards) > 1:
+            self.run.picture(reward_curve(self.rewards))
+        if step in (self.updates // 2, self.updates):
+            self.look(step)
+
+    def look(self, step: int) -> None:
+        """Ask once more, and publish."""
+        drawn = sampled(self.policy, [one.row() for one in self.puzzles], self.settings, n=1, seed=self.seed)
+        self.replies[step] = [shown(puzzle, one.text) for puzzle, (one,) in zip(self.puzzles, drawn, strict=True)]
+        columns = ["puzzle", *(f"after {at} updates" if at else "before" for at in self.replies)]
+        rows = [[one.prompt, *(replies[i] for replies in self.replies.values())] for i, one in enumerate(self.puzzles)]
+        self.run.table("Replies to puzzles never trained on", columns, rows)
+
+
+def shown(puzzle: Puzzle, reply: str) -> str:
+    """A reply as a person reads it: the thought, the answer, and whether that is right."""
+    mark = "✓" if grading.grade(puzzle, reply).correct else "✗"
+    return f"{reply.removeprefix(grading.THINK).replace(grading.ANSWER, ' → ')} {mark}"
+
+
+def reward_curve(rewards: Mapping[int, float]) -> Figure:
+    """The reward as it grows."""
+    return Figure(
+        title="Reward while it learns",
+        x="update",
+        y="share of right replies",
+        series=[Series(x=list(rewards), y=list(rewards.values()), mark="line", label="reinforced")],
+        caption="Of the replies drawn from the model itself, right or wrong is all that it is told.",
+    )
+
+
+def _reinforce(
+    policy: Policy, config: Arm, iterations: int, rows: list[Row], seed: int, run: Run, story: Story | None = None
+) -> None:
     switches = preset(config.algorithm)
     if switches.overlong == "shape":
         switches = replace(switches, margin=config.max_tokens // 5)
@@ -177,7 +239,15 @@ def _reinforce(policy: Policy, config: Arm, iterations: int, rows: list[Row], se
         max_tokens=config.max_tokens,
         rows=128,
     )
-    grpo(policy, rows, REWARDS[config.reward], settings, directory=run.directory / "rl", progress=run.progress)
+    grpo(
+        policy,
+        rows,
+        REWARDS[config.reward],
+        settings,
+        directory=run.directory / "rl",
+        sinks=[story] if story else [],
+        progress=run.progress,
+    )
     tokens = iterations * config.prompts * config.group * 24
     run.tokens(tokens)
     run.flops(tokens * policy.model.config.flops_per_token(32) * 4 / 3)
@@ -387,8 +457,9 @@ STUDY = Study(
         smoke=Scale(seeds=1, changes=SMOKE),
         tour=Scale(
             seeds=1,
-            changes={"base_steps": 400, "iterations": 30, "problems": 50, "samples": 16},
-            arms=("base", "rl", "random reward"),
+            changes={"problems": 50, "samples": 16, "iterations": 80},
+            per_arm={"rl": {"shown": 6}},
+            arms=("base", "rl", "random reward", "format reward"),
         ),
         laptop=Scale(
             seeds=8,

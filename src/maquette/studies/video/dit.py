@@ -219,8 +219,10 @@ def analyse(trials: Trials) -> Trials:
 
 def picture(trials: Trials) -> Figure | None:
     """Quality over Gflops, as far as trials are in."""
-    done = [arm for arm in GRID if arm in trials]
-    others = [arm for arm in (*OTHERS, "gates open", "shuffled captions") if arm in trials]
+    done, others = (
+        [arm for arm in arms if arm in trials and trials[arm]["frechet"] > 0]  # for a logarithmic axis
+        for arms in (GRID, (*OTHERS, "gates open", "shuffled captions"))
+    )
     if len(done) + len(others) < 2:
         return None
     series = [
