@@ -16,7 +16,8 @@ from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
 from maquette.core.records import Prediction, Record, read_record
 from maquette.lab.evidence import read_evidence
-from maquette.lab.report.page import write_report
+from maquette.lab.report.contents import section
+from maquette.lab.report.page import write_page
 from maquette.lab.runner import run_study
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
@@ -331,7 +332,7 @@ def test_a_killed_run_loses_at_most_the_running_trials(toy, jobs, ending):
 def test_the_report_stands_alone(toy):
     outcome = toy.run("laptop")
     page = toy.path.parent / "report.html"
-    write_report(page, [(outcome.evidence, "maquette run toy --scale laptop")])
+    write_page(page, [section(outcome.evidence, "maquette run toy --scale laptop")])
     html = page.read_text()
     assert html.count("<svg") == 2
     for outside in ("<link", "<script", "@import", 'src="http', "url(http", "<img", "<iframe", "<!DOCTYPE svg"):

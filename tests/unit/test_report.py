@@ -1,10 +1,12 @@
 """What a report says, on the page, in the paper and on slides, from records made up for it."""
 
+import base64
 import dataclasses
 import functools
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typst
 
@@ -20,10 +22,11 @@ from maquette.lab.report import typeset
 from maquette.lab.report.bending_figures import effect_curve, search_history
 from maquette.lab.report.contents import absent, section
 from maquette.lab.report.markdown import criticism_line, improvement_line, results_section
-from maquette.lab.report.page import write_page, write_report
+from maquette.lab.report.page import write_page
 from maquette.lab.report.prose import literal, parse, plain_text, points, read_discussion, to_html
 from maquette.lab.report.sentences import finding
 from maquette.lab.report.slides import MOST, choose
+from maquette.lab.run import Run
 from maquette.lab.study import load_study
 from maquette.lab.verdicts import Verdict, judge
 
@@ -297,9 +300,23 @@ def test_a_scale_that_decides_nothing_says_so(toy, tmp_path, scale, seeds):
     assert not [title for title in titles if "control" in title]
 
 
+def test_what_trials_published_is_on_the_page(toy, tmp_path):
+    run = Run(tmp_path / "trial", pictures=tmp_path / "pictures")
+    run.animation("Samples over training", np.zeros((2, 8, 8, 3), np.uint8), 4.0)
+    run.table("Replies before and after", ["puzzle", "before"], [["1+1=", "<b>3</b> ✗"]])
+    write_page(tmp_path / "page.html", [section(evidence_of(toy), "a", pictures=tmp_path / "pictures")])
+    page = (tmp_path / "page.html").read_text()
+    gif = (tmp_path / "pictures" / "samples-over-training.gif").read_bytes()
+    assert base64.b64encode(gif).decode() in page
+    assert "Samples over training." in page
+    assert "&lt;b&gt;3&lt;/b&gt; ✗" in page  # what a model wrote is never markup
+    assert "<b>3</b>" not in page
+
+
 def test_two_studies_on_one_page_do_not_share_anchors(toy, tmp_path):
     other = dataclasses.replace(toy, name="other")
-    write_report(tmp_path / "tour.html", [(evidence_of(toy), "a"), (evidence_of(other), "b")], heading="A tour")
+    sections = [section(evidence_of(toy), "a"), section(evidence_of(other), "b")]
+    write_page(tmp_path / "tour.html", sections, heading="A tour")
     ids = re.findall(r'id="((?:toy|other)-[^"]+)"', (tmp_path / "tour.html").read_text())
     assert len(ids) == len(set(ids))
     assert {"toy-fig:forest", "other-fig:forest"} <= set(ids)

@@ -161,7 +161,8 @@ def tour(command: Tour) -> int:
     """Every study's story, and one page of all; 1 if trials failed."""
     jobs, allocator = _jobs(command.jobs), prepare_process()
     from maquette.core.provenance import cores
-    from maquette.lab.report.page import write_report
+    from maquette.lab.report.contents import section
+    from maquette.lab.report.page import write_page
     from maquette.lab.runner import run_study
     from maquette.lab.terminal import Display, verdict_table
     from maquette.studies import SYSTEMS
@@ -180,12 +181,16 @@ def tour(command: Tour) -> int:
         Console().print(verdict_table(outcome.evidence))
         _tell_failures(outcome)
     page = RECORDS[0] / "tour" / "index.html"
-    told = [one.evidence for one in outcomes if one.evidence.records]
-    pages = [
-        (one, f"maquette run {one.study.name} --scale tour", RECORDS[0] / one.study.name / "tour" / "pictures")
-        for one in told
+    told = [
+        section(
+            one.evidence,
+            f"maquette run {one.evidence.study.name} --scale tour",
+            pictures=RECORDS[0] / one.evidence.study.name / "tour" / "pictures",
+        )
+        for one in outcomes
+        if one.evidence.records
     ]
-    write_report(page, pages, heading="" if len(pages) == 1 else "Maquette: a tour")
+    write_page(page, told, heading="" if len(told) == 1 else "Maquette: a tour")
     print(f"Look at it: {page.resolve()}")
     return 1 if any(outcome.failures for outcome in outcomes) else 0
 

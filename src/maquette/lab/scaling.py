@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
 from maquette.lab.laws import Counting, Hoffmann, Kaplan
-from maquette.lab.scaling_runs import PercentileInterval, Run
+from maquette.lab.scaling_runs import PercentileInterval, Run, planted_runs
 
 DELTA = 1e-3
 """Where the Huber loss turns from square to absolute, in log loss (Hoffmann, section D.2)."""
@@ -189,6 +189,15 @@ def fit_law(
         ),
         coordinates=tuple(map(float, ends[best])),
     )
+
+
+def recovery_error(truth: Hoffmann, *, reduction: Reduction, count: int, noise: float, seed: int) -> float:
+    """How far a fit to planted runs is from their law: the largest relative error of E, alpha and beta.
+
+    These the runs determine; A and B are determined together with alpha and beta only.
+    """
+    fit = fit_law(planted_runs(truth, count=count, noise=noise, seed=seed), reduction=reduction).law
+    return max(abs(getattr(fit, name) / getattr(truth, name) - 1) for name in ("E", "alpha", "beta"))
 
 
 def _logs(runs: Sequence[Run], counting: Counting) -> tuple[Array, Array, Array]:

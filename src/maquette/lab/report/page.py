@@ -9,8 +9,7 @@ from markupsafe import Markup
 
 from maquette.core.files import write_text
 from maquette.lab import figures
-from maquette.lab.evidence import Evidence
-from maquette.lab.report.contents import Plate, Section, section
+from maquette.lab.report.contents import Plate, Section
 from maquette.lab.report.prose import to_html, words
 
 THEME = {
@@ -19,11 +18,6 @@ THEME = {
     figures.GRID: "var(--rule)",
     figures.PAPER: "var(--page)",
 }
-
-
-def write_report(path: Path, pages: Sequence[tuple[Evidence, str, Path]], heading: str = "") -> None:
-    """Write studies, each with the command that remakes it and the folder of its pictures, as one page."""
-    write_page(path, [section(evidence, command, pictures=folder) for evidence, command, folder in pages], heading)
 
 
 def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> None:

@@ -10,16 +10,17 @@ takes as many steps as cost the FLOPs of reinforcement; what the teacher cost is
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from maquette.core.seeds import child_seed, numpy_generator, torch_generator
+from maquette.core.seeds import torch_generator
 from maquette.lab.artifacts import Artifact
 from maquette.lab.bending import Among, Axis, Between, Critique, Search
 from maquette.lab.claims import Better, BySeed, InRange, Measures, Trials
 from maquette.lab.figures import Figure, Series
 from maquette.lab.scales import Scale, Scales
+from maquette.lab.story import Story
 from maquette.lab.study import Paper, Plan, Run, Study
 from maquette.language import checkpoints, tokenizers
 from maquette.language.interface import Sampling
@@ -37,8 +38,8 @@ from maquette.language.reasoning.estimators import maj_at_k, pass_at_k
 from maquette.train.loop import TrainConfig
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
-from maquette.worlds.puzzles import grading
-from maquette.worlds.puzzles.arithmetic import Modular
+from maquette.worlds.puzzles import grading, rewards
+from maquette.worlds.puzzles.arithmetic import Modular, misremembered
 from maquette.worlds.puzzles.puzzle import Puzzle, puzzles
 
 MODULUS, MARKS = 5, (grading.THINK, grading.ANSWER)
@@ -51,7 +52,7 @@ class Base:
 
     width: int = 64
     layers: int = 2
-    noise: float = 0.5
+    noise: float = 0.65
     base_steps: int = 1500
     base_rows: int = 32
 
@@ -98,21 +99,11 @@ def model_of(config: Base) -> LlamaConfig:
     )
 
 
-def misremembered(puzzle: Puzzle, noise: float, seed: int) -> str:
-    """The worked reply with some steps' results, and all that follows from them, replaced by chance."""
-    draw = numpy_generator(seed, "noise", puzzle.key)
-    steps = [
-        f"{step.split('=')[0]}={draw.integers(MODULUS)}" if draw.random() < noise else step
-        for step in puzzle.working.split()
-    ]
-    return f"<think>{' '.join(steps)}</think>{steps[-1].split('=')[1]}"
-
-
 def make_base(config: Base, run: Run) -> None:
     """Pretrain, and leave the weights."""
     policy = byte_policy(Llama(model_of(config)).initialise(torch_generator(0, "initialise")), MARKS)
     rows = [
-        {"prompt": one.prompt, "completion": misremembered(one, config.noise, seed)}
+        {"prompt": one.prompt, "completion": misremembered(one, MODULUS, config.noise, seed)}
         for seed in range(4)
         for one in puzzles(Modular(operations=2, modulus=MODULUS), "train", 500, seed)
     ]
@@ -132,12 +123,10 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
             iterations = max(1, iterations - steps * 8 // (config.prompts * config.group))
         else:  # reinforcement costs a pass to sample and three to learn, learning alone three
             steps = max(1, iterations * config.prompts * config.group * 4 // (3 * 32))
-        _learn(
-            policy, rows, steps, 8 if config.start.startswith("cold") else 32, 1e-3, seed, run.directory / "sft", run
-        )
+        size = 8 if config.start.startswith("cold") else 32
+        _learn(policy, rows, steps, size, 1e-3, seed, run.directory / "sft", run)
     if config.reward != "none":
-        story = Story.of(policy, config, iterations, seed, run) if config.shown else None
-        _reinforce(policy, config, iterations, [one.row() for one in train], seed, run, story)
+        _reinforce(policy, config, iterations, [one.row() for one in train], seed, run)
     return _judged(policy, config, seed)
 
 
@@ -157,7 +146,9 @@ def _examples(config: Arm, train: list[Puzzle], seed: int, run: Run) -> list[dic
     if config.start == "cold":
         return [{"prompt": one.prompt, "completion": one.worked()} for one in train[: config.cold]]
     if config.start == "cold, wrong":
-        return [{"prompt": one.prompt, "completion": misremembered(one, 1.0, seed)} for one in train[: config.cold]]
+        return [
+            {"prompt": one.prompt, "completion": misremembered(one, MODULUS, 1.0, seed)} for one in train[: config.cold]
+        ]
     teacher = byte_policy(checkpoints.load(run.artifact("teacher")), MARKS)
     settings = RejectionConfig(samples=2, keep=2, least=config.least, max_tokens=config.max_tokens, seed=seed)
     rows = teacher_replies(teacher, [one.row() for one in train], settings, grading.reward)
@@ -168,66 +159,23 @@ def _examples(config: Arm, train: list[Puzzle], seed: int, run: Run) -> list[dic
     return [dict(one) for one in rows]
 
 
-@dataclass
-class Story:
-    """A puzzle learned before one's eyes: the reward as it grows, and a few replies before, meanwhile and after."""
+def _story(policy: Policy, config: Arm, updates: int, seed: int, run: Run) -> Story:
+    """What it replies to puzzles never trained on, and the reward, while it learns."""
+    asked = puzzles(Modular(operations=config.test_operations, modulus=MODULUS), "test", config.shown, seed)
 
-    policy: Policy
-    puzzles: list[Puzzle]
-    settings: Sampling
-    seed: int
-    updates: int
-    run: Run
-    rewards: dict[int, float] = field(default_factory=dict)
-    replies: dict[int, list[str]] = field(default_factory=dict)
+    def replies() -> list[str]:
+        drawn = sampled(policy, [one.row() for one in asked], Sampling(max_tokens=config.max_tokens), n=1, seed=seed)
+        marks = [
+            "✓" if grading.grade(one, said.text).correct else "✗" for one, (said,) in zip(asked, drawn, strict=True)
+        ]
+        texts = [said.text.removeprefix(grading.THINK).replace(grading.ANSWER, " → ") for (said,) in drawn]
+        return [f"{text} {mark}" for text, mark in zip(texts, marks, strict=True)]
 
-    @classmethod
-    def of(cls, policy: Policy, config: Arm, updates: int, seed: int, run: Run) -> "Story":
-        """It begins with what the model replies before anything is reinforced."""
-        family = Modular(operations=config.test_operations, modulus=MODULUS)
-        those = puzzles(family, "test", config.shown, seed)
-        story = cls(policy, those, Sampling(max_tokens=config.max_tokens), seed, updates, run)
-        story.look(0)
-        return story
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """A sink for what is measured: draws the rewards every ten updates, and looks again half way and at the end."""
-        if "reward" in values:
-            self.rewards[step] = values["reward"]
-        if step % 10 == 0 and len(self.rewards) > 1:
-            self.run.picture(reward_curve(self.rewards))
-        if step in (self.updates // 2, self.updates):
-            self.look(step)
-
-    def look(self, step: int) -> None:
-        """Ask once more, and publish."""
-        drawn = sampled(self.policy, [one.row() for one in self.puzzles], self.settings, n=1, seed=self.seed)
-        self.replies[step] = [shown(puzzle, one.text) for puzzle, (one,) in zip(self.puzzles, drawn, strict=True)]
-        columns = ["puzzle", *(f"after {at} updates" if at else "before" for at in self.replies)]
-        rows = [[one.prompt, *(replies[i] for replies in self.replies.values())] for i, one in enumerate(self.puzzles)]
-        self.run.table("Replies to puzzles never trained on", columns, rows)
+    title, prompts = "Replies to puzzles never trained on", [one.prompt for one in asked]
+    return Story(run=run, title=title, measure="reward", prompts=prompts, replies=replies, updates=updates)
 
 
-def shown(puzzle: Puzzle, reply: str) -> str:
-    """A reply as a person reads it: the thought, the answer, and whether that is right."""
-    mark = "✓" if grading.grade(puzzle, reply).correct else "✗"
-    return f"{reply.removeprefix(grading.THINK).replace(grading.ANSWER, ' → ')} {mark}"
-
-
-def reward_curve(rewards: Mapping[int, float]) -> Figure:
-    """The reward as it grows."""
-    return Figure(
-        title="Reward while it learns",
-        x="update",
-        y="share of right replies",
-        series=[Series(x=list(rewards), y=list(rewards.values()), mark="line", label="reinforced")],
-        caption="Of the replies drawn from the model itself, right or wrong is all that it is told.",
-    )
-
-
-def _reinforce(
-    policy: Policy, config: Arm, iterations: int, rows: list[Row], seed: int, run: Run, story: Story | None = None
-) -> None:
+def _reinforce(policy: Policy, config: Arm, iterations: int, rows: list[Row], seed: int, run: Run) -> None:
     switches = preset(config.algorithm)
     if switches.overlong == "shape":
         switches = replace(switches, margin=config.max_tokens // 5)
@@ -239,15 +187,11 @@ def _reinforce(
         max_tokens=config.max_tokens,
         rows=128,
     )
-    grpo(
-        policy,
-        rows,
-        REWARDS[config.reward],
-        settings,
-        directory=run.directory / "rl",
-        sinks=[story] if story else [],
-        progress=run.progress,
-    )
+    stories = [_story(policy, config, iterations, seed, run)] if config.shown else []
+    for story in stories:
+        story.look()
+    place, reward = run.directory / "rl", REWARDS[config.reward]
+    grpo(policy, rows, reward, settings, directory=place, sinks=stories, progress=run.progress)
     tokens = iterations * config.prompts * config.group * 24
     run.tokens(tokens)
     run.flops(tokens * policy.model.config.flops_per_token(32) * 4 / 3)
@@ -276,14 +220,12 @@ def _judged(policy: Policy, config: Arm, seed: int) -> Measures:
         [grading.grade(one, reply.text).correct for reply in some] for one, some in zip(unseen, drawn, strict=True)
     ]
     votes = [[reply.text.rpartition(grading.ANSWER)[2].strip() or None for reply in some] for some in drawn]
-    n, of = config.samples, len(unseen)
-    k = min(64, n)
+    n, of, k = config.samples, len(unseen), min(64, config.samples)
     others = votes[1:] + votes[:1]
     lengths: dict[bool, list[int]] = {True: [], False: []}
     for reply, one in zip(itertools.chain(*drawn), itertools.chain(*correct), strict=True):
         lengths[one].append(len(reply.tokens or ()))
-    measures = {f"pass@{j}": sum(pass_at_k(n, sum(one), j) for one in correct) / of for j in KS if j <= n}
-    return measures | {
+    return {f"pass@{j}": sum(pass_at_k(n, sum(one), j) for one in correct) / of for j in KS if j <= n} | {
         "cons@64": sum(maj_at_k(some, one.answer, k) for some, one in zip(votes, unseen, strict=True)) / of,
         "cons@64, others": sum(maj_at_k(some, one.answer, k) for some, one in zip(others, unseen, strict=True)) / of,
         "length, right": sum(lengths[True]) / max(1, len(lengths[True])),
@@ -291,22 +233,10 @@ def _judged(policy: Policy, config: Arm, seed: int) -> Measures:
     }
 
 
-def by_chance(reply: str, row: Row) -> dict[str, float]:
-    """1 or 0 by the hash of the reply: known, and no reason for anything."""
-    return {"correct": float(child_seed(0, reply, str(row["prompt"])) % 2)}
-
-
-def by_form(reply: str, row: Row) -> dict[str, float]:
-    """1 for any answer that has the form of one."""
-    return {"correct": float(grading.graded(reply, row).formatted)}
-
-
-def by_sight(reply: str, row: Row) -> dict[str, float]:
-    """1 where the answer stands anywhere in the reply: a grader that can be fooled by naming every number."""
-    return {"correct": float(row["answer"] in reply.rpartition("</think>")[2])}
-
-
-REWARDS: Mapping[str, Reward] = {"exact": grading.reward, "random": by_chance, "format": by_form, "loose": by_sight}
+REWARDS: Mapping[str, Reward] = {
+    **{"exact": grading.reward, "random": rewards.by_chance},
+    **{"format": rewards.by_form, "loose": rewards.by_sight},
+}
 
 
 def analyse(trials: Trials) -> Trials:
@@ -323,9 +253,8 @@ def analyse(trials: Trials) -> Trials:
 
 def figures(by_seed: BySeed) -> list[Figure]:
     """pass@k before and after: does reinforcement find, or only sharpen?"""
-    arms = [arm for arm in ("base", "rl", "cold rl", "distilled") if all(arm in one for one in by_seed.values())]
+    arms = [arm for arm in ("base", "rl", "cold rl", "distilled") if arm in by_seed[min(by_seed)]]
     ks = [k for k in KS if f"pass@{k}" in by_seed[min(by_seed)][arms[0]]]
-
     means = {arm: [sum(one[arm][f"pass@{k}"] for one in by_seed.values()) / len(by_seed) for k in ks] for arm in arms}
     series = [Series(x=ks, y=y, mark="both", label=arm) for arm, y in means.items()]
     return [
@@ -465,7 +394,7 @@ STUDY = Study(
             seeds=8,
             verdict=True,
             limits="Models of 0.1 million parameters on one family of puzzles, whose base was made to be noisy: what "
-            "reinforcement removes here is noise, which need not be what it removes in a large model.",
+            "reinforcement removes here is noise, not so in a large model. All seeds begin with one base and teacher.",
         ),
     ),
 )

@@ -195,6 +195,7 @@ SIZES = {"S": (64, 3), "M": (128, 4), "L": (192, 6)}
 GRID = ("S-2", "S-1", "M-4", "M-2", "L-4", "L-2")
 """From 0.017 to 0.27 Gflops, an order that neither parameters nor patches alone have."""
 OTHERS: tuple[Conditioning, ...] = ("in-context", "cross-attention", "adaLN")
+RINGS = (*OTHERS, "gates open", "shuffled captions")
 
 
 def analyse(trials: Trials) -> Trials:
@@ -219,10 +220,8 @@ def analyse(trials: Trials) -> Trials:
 
 def picture(trials: Trials) -> Figure | None:
     """Quality over Gflops, as far as trials are in."""
-    done, others = (
-        [arm for arm in arms if arm in trials and trials[arm]["frechet"] > 0]  # for a logarithmic axis
-        for arms in (GRID, (*OTHERS, "gates open", "shuffled captions"))
-    )
+    told = [arm for arm in trials if trials[arm].get("frechet", 0.0) > 0]  # the axes are logarithmic
+    done, others = ([arm for arm in GRID if arm in told], [arm for arm in RINGS if arm in told])
     if len(done) + len(others) < 2:
         return None
     series = [
@@ -247,7 +246,7 @@ def picture(trials: Trials) -> Figure | None:
 
 def figures(by_seed: BySeed) -> list[Figure]:
     """The first seed's quality over Gflops."""
-    return list(filter(None, [picture(by_seed[min(by_seed)])]))
+    return [found] if (found := picture(by_seed[min(by_seed)])) else []
 
 
 def grid_arm(name: str) -> Arm:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from maquette.core.seeds import numpy_generator
 from maquette.worlds.puzzles.puzzle import Puzzle, Style, between
 
 Tree = int | tuple[str, "Tree", "Tree"]
@@ -114,6 +115,16 @@ class Modular:
         value = {"+": a + b, "-": a - b, "*": a * b}[sign] % self.modulus
         steps.append(f"{a}{sign}{b}={value}")
         return value
+
+
+def misremembered(puzzle: Puzzle, modulus: int, noise: float, seed: int) -> str:
+    """A worked reply with some steps' results, and all that follows from them, replaced by chance."""
+    draw = numpy_generator(seed, "noise", puzzle.key)
+    steps = [
+        f"{step.split('=')[0]}={draw.integers(modulus)}" if draw.random() < noise else step
+        for step in puzzle.working.split()
+    ]
+    return f"<think>{' '.join(steps)}</think>{steps[-1].split('=')[1]}"
 
 
 def _written(tree: Tree) -> str:
