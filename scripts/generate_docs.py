@@ -6,10 +6,13 @@ sources docs/api/, the drawing of the layers, and what systems cost in lines.
 
 import ast
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the fits are small: threads would only wait for each other
 
 import costs
 import layers

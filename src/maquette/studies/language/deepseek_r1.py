@@ -52,8 +52,8 @@ class Base:
 
     width: int = 64
     layers: int = 2
-    noise: float = 0.65
-    base_steps: int = 1500
+    noise: float = 0.57
+    base_steps: int = 2000
     base_rows: int = 32
 
 
