@@ -274,7 +274,7 @@ def test_pictures_are_published_while_it_runs(toy):
     assert (folder / "first-look.svg").read_text().startswith("<svg")
     toy.write(("    run.flops", '    run.picture(Figure(title="Own", x="x", y="y", series=[]))\n    run.flops'))
     toy.run("tour", jobs=2)
-    assert (folder / "own.png").exists()
+    assert (folder.parent / "exhibits" / "own.png").exists()
 
 
 def test_a_picture_that_fails_ends_nothing(toy):

@@ -301,12 +301,12 @@ def test_a_scale_that_decides_nothing_says_so(toy, tmp_path, scale, seeds):
 
 
 def test_what_trials_published_is_on_the_page(toy, tmp_path):
-    run = Run(tmp_path / "trial", pictures=tmp_path / "pictures")
+    run = Run(tmp_path / "trial", exhibits=tmp_path / "exhibits")
     run.animation("Samples over training", np.zeros((2, 8, 8, 3), np.uint8), 4.0)
     run.table("Replies before and after", ["puzzle", "before"], [["1+1=", "<b>3</b> ✗"]])
-    write_page(tmp_path / "page.html", [section(evidence_of(toy), "a", pictures=tmp_path / "pictures")])
+    write_page(tmp_path / "page.html", [section(evidence_of(toy), "a", exhibits=tmp_path / "exhibits")])
     page = (tmp_path / "page.html").read_text()
-    gif = (tmp_path / "pictures" / "samples-over-training.gif").read_bytes()
+    gif = (tmp_path / "exhibits" / "samples-over-training.gif").read_bytes()
     assert base64.b64encode(gif).decode() in page
     assert "Samples over training." in page
     assert "&lt;b&gt;3&lt;/b&gt; ✗" in page  # what a model wrote is never markup

@@ -53,7 +53,7 @@ def report(command: Report) -> int:
         improvement,
         authors=studies.split("--author", command.author),
         discussion=discussion,
-        pictures=directory / "pictures",
+        exhibits=directory / "exhibits",
     )
     write = {"report.html": lambda out: write_page(out, [told])}
     write |= {"report.pdf": lambda out: write_paper(out, told), "slides.pdf": lambda out: write_slides(out, told)}

@@ -185,7 +185,7 @@ def tour(command: Tour) -> int:
         section(
             one.evidence,
             f"maquette run {one.evidence.study.name} --scale tour",
-            pictures=RECORDS[0] / one.evidence.study.name / "tour" / "pictures",
+            exhibits=RECORDS[0] / one.evidence.study.name / "tour" / "exhibits",
         )
         for one in outcomes
         if one.evidence.records

@@ -220,7 +220,7 @@ class Campaign:
             changes=changes,
             artifacts={one: str(self._folder(one)) for one in stands_on},
             scratch=str(self.places.scratch / scratch),
-            pictures=str(self.places.directory / "pictures"),
+            exhibits=str(self.places.directory / "exhibits"),
         )
         self.display.started(job.label)
         self.pool.submit(job)

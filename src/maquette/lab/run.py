@@ -31,13 +31,13 @@ class Run:
         self,
         directory: Path,
         emit: Callable[[dict[str, Any]], None] = lambda event: None,
-        pictures: Path | None = None,
+        exhibits: Path | None = None,
         artifacts: Mapping[str, Path] | None = None,
     ) -> None:
         """`directory` is the trial's own: what it leaves there outlives a kill and goes once the trial has a record."""
         self.directory = directory
         self._artifacts = artifacts or {}
-        self._emit, self._pictures = emit, pictures or directory
+        self._emit, self._exhibits = emit, exhibits or directory
         self._spent = directory / SPENT
         self._before = Cost(**read_json(self._spent)) if self._spent.exists() else Cost()
         self._flops = self._tokens = 0.0
@@ -79,7 +79,7 @@ class Run:
 
     def picture(self, figure: Figure) -> None:
         """Publish an intermediate figure beside the records, and say where it is."""
-        self._emit({"kind": "picture", "title": figure.title, "path": str(write_picture(figure, self._pictures))})
+        self._emit({"kind": "picture", "title": figure.title, "path": str(write_picture(figure, self._exhibits))})
 
     def animation(self, title: str, frames: "UInt8[np.ndarray, 'frames height width 3']", fps: float) -> None:
         """Publish a moving picture beside the records, in place of the last one of that title, and say where it is."""
@@ -94,7 +94,7 @@ class Run:
         self._emit({"kind": "table", **told})
 
     def _place(self, title: str, suffix: str) -> Path:
-        return (self._pictures / re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")).with_suffix(suffix)
+        return (self._exhibits / re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")).with_suffix(suffix)
 
     @property
     def cost(self) -> Cost:

@@ -42,7 +42,7 @@ class Job:
     changes: dict[str, Any]
     artifacts: dict[str, str]
     scratch: str
-    pictures: str
+    exhibits: str
 
     @property
     def label(self) -> str:
@@ -55,7 +55,7 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
     started, scratch = now(), Path(job.scratch)
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        run = Run(scratch, emit, Path(job.pictures), {name: Path(path) for name, path in job.artifacts.items()})
+        run = Run(scratch, emit, Path(job.exhibits), {name: Path(path) for name, path in job.artifacts.items()})
         changes = {
             name: tuple(it) if isinstance(it, list) else it for name, it in job.changes.items()
         }  # JSON has lists

@@ -35,10 +35,11 @@ class Plate:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """What trials published while they ran: an animation, or a table of words."""
+    """What trials published while they ran: an animation, a figure, or a table of words."""
 
     title: str
     gif: bytes = b""
+    svg: str = ""
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
 
@@ -121,11 +122,11 @@ def section(
     *,
     authors: Sequence[str] = (),
     discussion: Discussion | None = None,
-    pictures: Path | None = None,
+    exhibits: Path | None = None,
 ) -> Section:
     """All that a report says of one study; `command` remakes the records, a line a step.
 
-    `pictures` is the folder of what the trials published.
+    `exhibits` is the folder of what the trials published.
 
     Raises:
         UserError: the discussion refers to what is not there.
@@ -148,7 +149,7 @@ def section(
         budget=parse(sentences.budget(study)),
         statistics=parse(sentences.statistics(evidence)),
         results=parse(sentences.results(evidence)),
-        exhibits=_exhibits(pictures) if pictures else [],
+        exhibits=_exhibits(exhibits) if exhibits else [],
         plates=_plates(evidence, criticism, improvement),
         tables=_tables(evidence, criticism, improvement),
         criticised=parse(sentences.criticised(criticism)) if criticism else [],
@@ -219,16 +220,15 @@ def _tables(evidence: Evidence, criticism: Criticism | None, improvement: Improv
     return [one for one in found if one]
 
 
-def _exhibits(pictures: Path) -> list[Exhibit]:
-    """Animations, then tables."""
-    moving = [
-        Exhibit(title=path.stem.replace("-", " ").capitalize(), gif=path.read_bytes()) for path in _in(pictures, "gif")
-    ]
-    return moving + [Exhibit(**read_json(path)) for path in _in(pictures, "json")]
+def _exhibits(folder: Path) -> list[Exhibit]:
+    """Animations, then figures, then tables."""
 
+    def title(path: Path) -> str:
+        return path.stem.replace("-", " ").capitalize()
 
-def _in(folder: Path, suffix: str) -> list[Path]:
-    return sorted(folder.glob(f"*.{suffix}"))
+    moving = [Exhibit(title=title(path), gif=path.read_bytes()) for path in sorted(folder.glob("*.gif"))]
+    drawn = [Exhibit(title=title(path), svg=path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.svg"))]
+    return moving + drawn + [Exhibit(**read_json(path)) for path in sorted(folder.glob("*.json"))]
 
 
 def _plates(evidence: Evidence, criticism: Criticism | None, improvement: Improvement | None) -> list[Plate]:

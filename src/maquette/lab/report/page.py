@@ -26,7 +26,12 @@ def write_page(path: Path, sections: Sequence[Section], heading: str = "") -> No
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"prose": to_html, "words": _words}
     template = environment.get_template("report.html.j2")
-    write_text(path, template.render(heading=heading, sections=sections, inline=_inline, embedded=_embedded))
+    write_text(
+        path,
+        template.render(
+            heading=heading, sections=sections, inline=_inline, recoloured=_own_colours, embedded=_embedded
+        ),
+    )
 
 
 def _words(text: str) -> Markup:
@@ -38,8 +43,13 @@ def _embedded(gif: bytes) -> str:
 
 
 def _inline(plate: Plate) -> Markup:
-    """An SVG in the page's own colours, so that it follows light and dark; named for who cannot see it."""
-    svg = plate.draw("page")
+    """A figure as SVG, named for who cannot see it."""
+    return _own_colours(plate.draw("page"), plate.alt)
+
+
+def _own_colours(svg: str, alt: str) -> Markup:
+    """An SVG in the page's own colours, so that it follows light and dark."""
+    svg = svg[svg.index("<svg ") :]
     for colour, variable in THEME.items():
         svg = svg.replace(colour, variable)
-    return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(plate.alt), 1))
+    return Markup(svg.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(alt), 1))
