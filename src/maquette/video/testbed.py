@@ -126,7 +126,7 @@ def make_world(config: World, coder: Path, directory: Path, progress: Progress) 
 
 def readable(states: Float[np.ndarray, "clips numbers"]) -> Bool[np.ndarray, "clips"]:
     """Which clips the parser did not reject."""
-    return np.isfinite(states).all(axis=1)
+    return ~np.isnan(states.sum(axis=1))
 
 
 def distance(states: Float[np.ndarray, "clips numbers"], reference: Float[np.ndarray, "others numbers"]) -> float:

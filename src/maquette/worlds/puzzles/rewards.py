@@ -20,3 +20,6 @@ def by_form(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
 def by_sight(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
     """1 where the answer stands anywhere in the reply: a grader that can be fooled by naming every number."""
     return {"correct": float(row["answer"] in reply.rpartition("</think>")[2])}
+
+
+CONTROLS = {"random": by_chance, "format": by_form, "loose": by_sight}
