@@ -20,7 +20,7 @@ import reference
 from rich.console import Console
 
 from maquette.core.files import write_text
-from maquette.core.records import read_checked, write_checked
+from maquette.core.records import Cost, read_checked, write_checked
 from maquette.lab.criticism import read_criticism
 from maquette.lab.evidence import Evidence, read_evidence
 from maquette.lab.improvement import read_improvement
@@ -28,6 +28,7 @@ from maquette.lab.rehearsal import is_current
 from maquette.lab.report.markdown import criticism_line, improvement_line, results_section
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
+from maquette.lab.wording import duration, number
 from maquette.studies import SYSTEMS, System
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,7 +60,11 @@ def committed() -> dict[str, Evidence]:
 def results(evidence: dict[str, Evidence]) -> str:
     """The text of RESULTS.md."""
     sections = [section(name, one) for name, one in evidence.items()]
-    return "\n".join([PREAMBLE, *(sections or ["No study has a committed record yet.\n"])])
+    if not sections:
+        return f"{PREAMBLE}\nNo study has a committed record yet.\n"
+    cost = sum((one.cost for one in evidence.values()), Cost())
+    total = f"All of it: {number(cost.flops)} FLOPs in {duration(cost.wall_seconds)} of trials.\n"
+    return "\n".join([PREAMBLE, *sections, total])
 
 
 def section(name: str, evidence: Evidence) -> str:
