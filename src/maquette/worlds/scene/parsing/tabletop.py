@@ -61,19 +61,26 @@ def zones_of(frames: Float32[np.ndarray, "frames size size 3"]) -> tuple[Zone, .
         weight = plausible(seen.view(size, size, 3), draw(start).view(size, size, 3)).view(1, -1, 1)
         weight = weight.expand(-1, -1, 3).reshape(1, -1)
         start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], step / size), rounds=4)
-    fitted = zones(start[0])
-    return tuple(zone for zone in fitted if _is_there(zone, fitted, frames))
+    return _needed(zones(start[0]), frames)
 
 
-def _is_there(zone: Zone, zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> bool:
-    """Whether the frames are better explained with it: what moves over a place may leave a tint in the median."""
-    size = frames.shape[1]
-    others = tuple(one for one in zones if one is not zone)
-    with_it, without = (still("top", those, size).view(size, size, 3).numpy() for those in (zones, others))
-    return _off(frames, with_it) < _off(frames, without)
+def _needed(zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> tuple[Zone, ...]:
+    """Without those without which the frames are no worse explained: what moves may leave a tint in the median.
+
+    One after the other: a false one at the place of a true one would make either look needless.
+    """
+    least = _off(zones, frames)
+    while zones:
+        fewer = [zones[:i] + zones[i + 1 :] for i in range(len(zones))]
+        off = [_off(those, frames) for those in fewer]
+        if min(off) > least:
+            break
+        zones, least = fewer[int(np.argmin(off))], min(off)
+    return zones
 
 
-def _off(frames: Float32[np.ndarray, "frames size size 3"], picture: Float32[np.ndarray, "size size 3"]) -> float:
+def _off(zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> float:
+    picture = still("top", zones, frames.shape[1]).view(*frames.shape[1:]).numpy()
     return float(np.minimum(np.abs(frames - picture), OUTLIER).sum())
 
 
