@@ -201,6 +201,11 @@ def test_an_arm_is_read_back():
         pytest.param(30_219, id="taken up by an arm that hides half of it"),
         pytest.param(30_252, id="a shape mistaken though all the rest is explained"),
         pytest.param(30_126, id="places half a pixel off though all the rest is explained"),
+        pytest.param(40_130, id="traced past a hand, with others of which more is to be seen"),
+        pytest.param(40_132, id="jaws found half as far apart as they are"),
+        pytest.param(40_229, id="a tint taken for a second zone where there is one"),
+        pytest.param(40_299, id="slid under an arm that hides it"),
+        pytest.param(40_314, id="a zone whose edges are hidden"),
     ],
 )
 def test_episodes_are_read_back(benchmark, seed):

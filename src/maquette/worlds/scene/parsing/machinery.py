@@ -14,7 +14,7 @@ from maquette.worlds.scene.actions.embodiments import BASE, JOINT_LIMITS, LINKS,
 from maquette.worlds.scene.drawing import robots
 from maquette.worlds.scene.geometry import HAND
 from maquette.worlds.scene.parsing.backdrop import scene_of
-from maquette.worlds.scene.parsing.least_squares import Numbers, fit
+from maquette.worlds.scene.parsing.least_squares import Drawing, Numbers, Picture, fit
 from maquette.worlds.scene.parsing.palette import FIXTURE
 from maquette.worlds.scene.raster import paint_boxes
 from maquette.worlds.scene.state import Robot
@@ -25,7 +25,8 @@ POOR = 5.0
 """Square of the difference left, on the average of a frame's pixels, from which on a hand may be an arm's."""
 STEPS = {"pusher": (0.1, 0.1), "gripper": (0.1, 0.1, 0.6), "arm": (0.3, 0.3, 0.3, 0.6)}
 """Over which derivatives are differences, in pixels: of what moves by so much."""
-GRIPS = (0.1, 0.5, 0.9)
+GRIPS, FINER_GRIPS = (0.1, 0.5, 0.9), np.linspace(0.1, 1.0, 10)
+"""Tried at a place that is guessed, and at one that was found: jaws are found from half their width away."""
 BY_LINK = np.linspace(0.1, 1.0, 7)
 """Places on each link where an arm is looked for."""
 TRIED, FINER = 24, (0.09, 0.03)
@@ -102,7 +103,7 @@ def machine_of(
     if min(float(np.median(loss)) for _, loss in fits.values()) > POOR * size**2 and "arm" not in fits:
         fits["arm"] = _fitted("arm", seen, behind, weight, spots, last)  # most of which is outside the frame
     kind = min(fits, key=lambda one: float(fits[one][1].sum()))
-    return Machine(kind=kind, numbers=fits[kind][0])
+    return Machine(kind=kind, numbers=_gripping(kind, *fits[kind], seen, behind, weight))
 
 
 def _fitted(
@@ -122,9 +123,7 @@ def _fitted(
         return _over(behind, kind, numbers).flatten(1)
 
     target, step = seen.flatten(1), np.array(STEPS[kind]) / size
-    losses = [((draw(one) - target).square_() * weight).sum(1).numpy() for one in starts]
-    start = np.array(starts)[np.argmin(losses, axis=0), np.arange(len(dark))]
-    best, loss = fit(draw, start, target, weight, step=step, rounds=6)
+    best, loss = _from_best(draw, starts, target, weight, step=step, rounds=6)
     known = [last.numbers] if last and last.kind == kind else []
     beside = (np.roll(best, side, axis=0) for side in (1, -1))  # each taken when its turn comes
     for start in itertools.chain(known, beside):  # what went wrong in a frame may be right in the one before or after
@@ -132,6 +131,45 @@ def _fitted(
         better = left < loss
         best[better], loss[better] = again[better], left[better]
     return best, loss
+
+
+def _gripping(
+    kind: Embodiment,
+    numbers: Numbers,
+    loss: Float[np.ndarray, " frames"],
+    seen: Float32[Tensor, "frames pixels 3"],
+    behind: Float32[Tensor, "frames pixels 3"],
+    weight: Float32[Tensor, "frames values"],
+) -> Numbers:
+    """The numbers, in poor frames fitted again from the grip that is best at the place found."""
+    poor = np.flatnonzero(loss > POOR * seen.shape[1])
+    if kind == "pusher" or not len(poor):
+        return numbers
+    starts = [np.column_stack([numbers[poor, :-1], np.full(len(poor), grip)]) for grip in FINER_GRIPS]
+    step = np.array(STEPS[kind]) / round(seen.shape[1] ** 0.5)
+
+    def draw(numbers: Numbers) -> Tensor:
+        return _over(behind[poor], kind, numbers).flatten(1)
+
+    again, left = _from_best(draw, starts, seen[poor].flatten(1), weight[poor], step=step, rounds=6)
+    better, found = left < loss[poor], numbers.copy()
+    found[poor[better]] = again[better]
+    return found
+
+
+def _from_best(
+    draw: Drawing,
+    starts: list[Numbers],
+    target: Picture,
+    weight: Picture,
+    *,
+    step: Float[np.ndarray, " numbers"],
+    rounds: int,
+) -> tuple[Numbers, Float[np.ndarray, " frames"]]:
+    """Fitted from the start whose drawing leaves least, in each frame."""
+    losses = [((draw(one) - target).square_() * weight).sum(1).numpy() for one in starts]
+    start = np.array(starts)[np.argmin(losses, axis=0), np.arange(len(target))]
+    return fit(draw, start, target, weight, step=step, rounds=rounds)
 
 
 def _over(

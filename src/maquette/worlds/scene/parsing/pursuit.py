@@ -135,7 +135,8 @@ def _fitted(
     poses, loss = windows.fit(many, start, ROUNDS, np.tile(trust, (len(start), 1)))
     cover = windows.cover(many, poses)
     free = ((cover * windows.weight).sum(1) / cover.sum(1).clamp(min=1e-6)).numpy()
-    best = loss.reshape(count, rows).argmin(0), np.arange(rows)
+    # By what each explains, not by what it leaves: that also counts what else is in its window, and windows differ.
+    best = (loss - windows.bare()).reshape(count, rows).argmin(0), np.arange(rows)
     return poses.reshape(starts.shape)[best], free.reshape(count, rows)[best]
 
 

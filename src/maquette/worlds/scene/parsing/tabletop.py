@@ -1,5 +1,7 @@
 """Zones and the drawer of a clip of the table top."""
 
+import functools
+
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
@@ -19,6 +21,8 @@ WITHIN = 18.0
 SHOWN, BARE = 0.15, 0.12
 """Shares of a zone that must be seen at least, and that may look like bare table at most."""
 HALF = Zone(colour="red", centre=(0.5, 0.5)).half
+NUDGES = np.stack(np.meshgrid(*[np.linspace(-1, 1, 5)] * 2), axis=2).reshape(-1, 2)
+"""In pixels, tried about the first guess at a zone's place."""
 OPENINGS = 17
 """Of a drawer, tried in each frame: a pixel of 64 apart or less."""
 
@@ -30,17 +34,18 @@ def zones_of(frames: Float32[np.ndarray, "frames size size 3"]) -> tuple[Zone, .
     table = np.array(TABLE, float)
     paints = np.array([table + share * (np.array(RGB[c]) - table) for share in (TINT, BORDER) for c in COLOURS])
     kind = nearest(median, np.concatenate([paints, table[None]]), WITHIN)
+    width = round(2 * HALF * size)
+    around = functools.partial(ndimage.uniform_filter, size=width, mode="constant")
     found: list[tuple[str, tuple[float, float]]] = []
     for number, colour in enumerate(COLOURS):
-        tinted = kind == number
+        tinted, bare = kind == number, kind == len(paints)
         if tinted.sum() < SHOWN * (2 * HALF * size) ** 2:
             continue
         painted = tinted | (kind == number + len(COLOURS))
-        bare = kind == len(paints)
-        width = round(2 * HALF * size)
-        score = ndimage.uniform_filter(painted - 1.0 * bare, width, mode="constant")
+        score = around(painted - 1.0 * bare)
         rows, columns = np.nonzero(score > score.max() - 1e-6)
-        if ndimage.uniform_filter(1.0 * bare, width, mode="constant")[rows[0], columns[0]] > BARE:
+        middle = rows[0], columns[0]
+        if around(1.0 * bare)[middle] > BARE or around(1.0 * tinted)[middle] < SHOWN:
             continue
         shift = 0.5 if width % 2 else 0.0
         found.append((colour, ((columns.mean() + shift) / size, 1 - (rows.mean() + shift) / size)))
@@ -57,23 +62,34 @@ def zones_of(frames: Float32[np.ndarray, "frames size size 3"]) -> tuple[Zone, .
 
     seen = torch.from_numpy(median.reshape(1, -1)).float()
     start = np.array([[number for _, centre in found for number in centre]])
+    for own in range(0, start.shape[1], 2):  # what hides an edge also hides from a fit that it is there
+        tried = start.repeat(len(NUDGES), 0)
+        tried[:, own : own + 2] += NUDGES / size
+        start = tried[[np.argmin([_off(zones(row), median[None]) for row in tried])]]
     for step in (0.5, 0.15):
         weight = plausible(seen.view(size, size, 3), draw(start).view(size, size, 3)).view(1, -1, 1)
         weight = weight.expand(-1, -1, 3).reshape(1, -1)
         start, _ = fit(draw, start, seen, weight, step=np.full(start.shape[1], step / size), rounds=4)
-    fitted = zones(start[0])
-    return tuple(zone for zone in fitted if _is_there(zone, fitted, frames))
+    return _needed(zones(start[0]), frames)
 
 
-def _is_there(zone: Zone, zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> bool:
-    """Whether the frames are better explained with it: what moves over a place may leave a tint in the median."""
-    size = frames.shape[1]
-    others = tuple(one for one in zones if one is not zone)
-    with_it, without = (still("top", those, size).view(size, size, 3).numpy() for those in (zones, others))
-    return _off(frames, with_it) < _off(frames, without)
+def _needed(zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> tuple[Zone, ...]:
+    """Without those without which the frames are no worse explained: what moves may leave a tint in the median.
+
+    One after the other: a false one at the place of a true one would make either look needless.
+    """
+    least = _off(zones, frames)
+    while zones:
+        fewer = [zones[:i] + zones[i + 1 :] for i in range(len(zones))]
+        off = [_off(those, frames) for those in fewer]
+        if min(off) > least:
+            break
+        zones, least = fewer[int(np.argmin(off))], min(off)
+    return zones
 
 
-def _off(frames: Float32[np.ndarray, "frames size size 3"], picture: Float32[np.ndarray, "size size 3"]) -> float:
+def _off(zones: tuple[Zone, ...], frames: Float32[np.ndarray, "frames size size 3"]) -> float:
+    picture = still("top", zones, frames.shape[1]).view(*frames.shape[1:]).numpy()
     return float(np.minimum(np.abs(frames - picture), OUTLIER).sum())
 
 

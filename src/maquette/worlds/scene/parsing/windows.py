@@ -73,10 +73,16 @@ class Windows:
         x, y = self._x - shift[:, :1], self._y - shift[:, 1:]
         return shares(looks.ink(), np.ones((len(pose), 1), bool), x, y, pose[:, 2:3], self.size)[0]
 
+    def bare(self) -> Float[np.ndarray, " rows"]:
+        """The weighted sum of squares that nothing but what is behind leaves."""
+        return self._left(self._behind)
+
     def loss(self, looks: Looks, pose: Numbers) -> Float[np.ndarray, " rows"]:
         """The weighted sum of squares that each row's thing leaves."""
-        off = (self.draw(looks, pose) - self.seen.flatten(1)).view(*self.seen.shape)
-        return (off.square_().sum(2) * self.weight).sum(1).double().numpy()
+        return self._left(self.draw(looks, pose).view(*self.seen.shape))
+
+    def _left(self, picture: Float32[Tensor, "rows pixels 3"]) -> Float[np.ndarray, " rows"]:
+        return ((picture - self.seen).square_().sum(2) * self.weight).sum(1).double().numpy()
 
     def fit(
         self, looks: Looks, pose: Numbers, rounds: int, stiffness: Numbers | None = None
