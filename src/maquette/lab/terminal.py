@@ -138,7 +138,7 @@ def verdict_table(evidence: Evidence) -> Table:
     """Each claim with its effect, what it needs, its controls, its checks and its verdict."""
     decides = evidence.scale.verdict
     table = Table(box=box.SIMPLE, pad_edge=False)
-    table.add_column("claim", min_width=18)
+    table.add_column("claim", min_width=14)
     for heading in ("effect", "interval", "needed", "verdict") if decides else ("effect", "needed"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "effect" else "left")
     for one in evidence.judgements:
@@ -167,9 +167,10 @@ def curve_table(axis: "Axis", curves: "Sequence[Curve]") -> Table:
         box=box.SIMPLE,
         pad_edge=False,
     )
-    table.add_column("claim", min_width=18)
+    table.add_column("claim", min_width=14)
     for heading in (axis.name, "effect", "interval", ""):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in (axis.name, "effect") else "left")
+        wraps = heading == axis.name  # only its heading is long
+        table.add_column(heading, no_wrap=not wraps, justify="right" if heading in (axis.name, "effect") else "left")
     for curve in curves:
         for row, one in enumerate((curve.unbent, *curve.readings)):
             place = "*" if one.label == "as it stands" else str(one.label) if row else f"* {one.label}"
