@@ -127,6 +127,8 @@ def test_an_interrupted_criticism_goes_on_with_what_is_missing(bent):
 def test_one_axis_or_another(bent):
     assert bent.do(criticise, axes=["fewer arms"]).curves == ()
     assert bent.ran == 4 * 3
+    # What stands is on every axis; that alone says nothing of one along which nobody has gone yet.
+    assert read_criticism(bent.load(), bent.directory / "laptop").curves == ()
     assert [curve.axis.name for curve in bent.do(criticise, axes=["noise"]).curves] == ["noise"]
     with pytest.raises(UserError, match=r"There is no axis 'nose'; did you mean 'noise'\?"):
         bent.do(criticise, axes=["nose"])

@@ -137,13 +137,20 @@ def read_criticism(study: Study, directory: Path, axes: Sequence[str] = ()) -> C
     for axis in axes_named(critique, axes):
         points = [(bend, _evidence(study, critique, directory, bend, cost)) for bend in axis.bends]
         there = [(bend, evidence) for bend, evidence in points if evidence]
-        for claim in study.claims if there else ():
+        bent = any(_ran(evidence) != _ran(unbent) for _, evidence in there)  # else nobody has gone along it yet
+        for claim in study.claims if bent else ():
             base = _reading(claim, _standing(study, unbent, axis), unbent)
             readings = tuple(filter(None, [_reading(claim, bend.label, evidence) for bend, evidence in there]))
             if base and readings:
                 curves.append(Curve(axis=axis, claim=claim, unbent=base, readings=readings))
     total = cost_beside(study, directory, cost)
     return Criticism(seeds=critique.seeds, curves=tuple(curves), cost=total, changes=critique.changes, evidence=unbent)
+
+
+def _ran(evidence: Evidence) -> tuple[dict[tuple[str, int], Any], dict[str, Any]]:
+    """The settings of its trials, and of what they stood on."""
+    configs = {at: record.config for at, record in evidence.records.items()}
+    return configs, {name: record.config for name, record in evidence.artifacts.items()}
 
 
 def _critique(study: Study) -> Critique:

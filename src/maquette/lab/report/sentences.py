@@ -271,7 +271,8 @@ def finding(curve: Curve) -> str:
     if curve.unbent.verdict is not Verdict.REPRODUCED:
         return f"{curve.unbent.verdict} even as it stands, with so few seeds, so that nothing can be seen to break it"
     if not curve.breaks_at:
-        return "reproduced at every place"
+        seen, of = len(curve.readings), len(curve.axis.bends)
+        return "reproduced at every place" if seen == of else f"reproduced at the {seen} of {of} places seen so far"
     by_verdict: dict[Verdict, list[str]] = {}
     found = {one.label: one.verdict for one in curve.readings}
     for label in curve.breaks_at:
