@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the fits are small: threads would only wait for each other
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does, and why
 
 import costs
 import layers

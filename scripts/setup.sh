@@ -19,8 +19,10 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && [ -x "$venv/bin/maquett
   exit 0
 fi
 
-say "making $venv (once; about a minute, mostly PyTorch)"
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+if [ ! -x "$venv/bin/python" ]; then
+  say "making $venv (once; about a minute, mostly PyTorch)"
+  "$python" -m venv "$venv"
+fi
 [ -x "$venv/bin/uv" ] || "$venv/bin/pip" install --quiet --disable-pip-version-check uv
 # Where pip is offered wheels in a folder, uv is told of the same folder; everywhere else uv chooses
 # PyTorch's CPU or CUDA build by looking for a GPU (PyPI's own Linux build brings gigabytes of CUDA).

@@ -80,9 +80,9 @@ def test_law_from_a_csv_of_runs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "tokens none was given"),
-        ({"budget": 1e20, "parameters": 1e9, "tokens": 1e10}, "tokens budget, parameters, tokens was given"),
-        ({"hours": 3}, "none was given"),
+        ({}, "were not given; give one or two"),
+        ({"budget": 1e20, "parameters": 1e9, "tokens": 1e10}, "were all given; leave one out"),
+        ({"hours": 3}, "were not given; give one or two"),
         ({"budget": 1e20, "hours": 3, "mfu": 0.3}, "leave one out"),
         ({"budget": 1e20, "hours": 3, "device_hours": 3}, "hours and device_hours were both given"),
         ({"budget": 1e20, "hardware": "h10"}, "did you mean 'h100'"),

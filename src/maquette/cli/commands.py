@@ -22,7 +22,12 @@ from maquette.core.errors import UserError
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 trials failed, 2 bad input, 130 stopped by Ctrl-C."""
+    """Entry point. Exit codes: 0 done, 1 trials failed, 2 bad input, 130 stopped by Ctrl-C.
+
+    NumPy's matrices are small here: several threads for one only wait for each other, thirty times as long as the work
+    takes where something else runs. What is large is PyTorch's, which has threads of its own.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

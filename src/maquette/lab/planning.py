@@ -162,8 +162,8 @@ def plan(
     elif spent is not None and mfu is not None:
         raise UserError("Hours and mfu were both given beside a model; leave one out: it is computed from the other.")
     if not 1 <= len(known) <= 2:
-        names = ", ".join(known) or "none"
-        raise UserError(f"Of budget, parameters and tokens {names} was given; give one or two, or hours and mfu alone.")
+        how = "all given; leave one out" if known else "not given; give one or two, or hours and mfu alone"
+        raise UserError(f"Budget, parameters and tokens were {how}: the rest is computed.")
     name, frontier, losses, law_notes = resolve_law(law)
     n, d = _in_bounds(*_model(known, frontier))
     total = n * d * (6 + (attention.flops_per_token / n if attention else 0))

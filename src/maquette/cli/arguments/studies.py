@@ -148,6 +148,6 @@ class Plan:
     law: MaybeText = None
     """A published law: besiroglu (if not given), hoffmann-1, hoffmann-2, hoffmann-3, kaplan, llama-3."""
     runs: File = None
-    """Your own runs, a CSV to fit the law to."""
+    """Your own runs to fit the law to: a CSV with parameters, tokens and loss, and maybe non_embedding and curve."""
     json: bool = False
     """Print JSON."""

@@ -58,10 +58,19 @@ def results_section(evidence: Evidence, command: str, *, current: bool, beside: 
         f"- Cost: {summary(evidence)}",
         *(f"- {name}: {said}" for name, said in where.items()),
         f"- These records are {CURRENT if current else STALE}.",
-        *(f"- {line}" for line in (*caveats(evidence), *beside)),
+        *(f"- {line}" for line in (*caveats(evidence), *doubts(study), *beside)),
         f"- Again: `{command}`",
     ]
     return "\n".join(lines) + "\n"
+
+
+def doubts(study: Study) -> list[str]:
+    """What limits the scale that decides, and what is held against each claim."""
+    held = [
+        f"Contested: *{one.text.rstrip('.')}*. {one.contested.rstrip('.')}." for one in study.claims if one.contested
+    ]
+    limits = study.scales.laptop.limits
+    return ([f"Limits: {limits}"] if limits else []) + held
 
 
 def criticism_line(study: Study, criticism: Criticism, *, current: bool) -> str:

@@ -331,7 +331,7 @@ STUDY = Study(
             low=-math.inf,
             high=BOUND,
             control=("no floor", "constant", "shuffled sizes"),
-            text=f"The law foretells the log loss of the large run to within {BOUND:g}; without its floor it does not",
+            text=f"The law foretells the loss of the large run to within {BOUND:.2%}; without its floor it does not",
             paper="Hoffmann et al. show the fit (figure 4) and state no error of a prediction",
             contested="It depends on the context: see the critique. The mean of |error| hides its sign: nearly every "
             "law foretells too high a loss. Of the controls only the law without floor is near enough to be in doubt",
