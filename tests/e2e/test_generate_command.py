@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from maquette.cli import commands, videos
+from maquette.cli import commands, training, videos
 from maquette.core.errors import UserError
 from maquette.core.media import read_clip, write_mp4, write_png
 from maquette.train.optimizers import OptimizerConfig
@@ -30,7 +30,7 @@ def maquette(*arguments, folder):
     """What a command line prints, carried out in a folder."""
     said = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-        for module in (commands, videos):
+        for module in (training, videos):
             patch.setattr(module, "prepare_process", lambda: "as it is")  # would start pytest anew
         small = dataclasses.replace(recipes.RECIPES["tiny-video"], rows=2, coding_rows=2)
         patch.setitem(recipes.RECIPES, "tiny-video", small)
@@ -103,7 +103,7 @@ def test_one_batch_over_and_over_tells_whether_it_learns(folder):
     said, code = io.StringIO(), None
     for steps in (1, 25):
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-            for module in (commands, videos):
+            for module in (training, videos):
                 patch.setattr(module, "prepare_process", lambda: "as it is")
             patch.setitem(recipes.RECIPES, "tiny-video", SMALL)
             patch.chdir(folder)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from maquette.cli import commands, models, robots
+from maquette.cli import commands, models, robots, training
 from maquette.core.errors import UserError
 from maquette.core.media import read_clip
 
@@ -12,7 +12,7 @@ from maquette.core.media import read_clip
 @pytest.fixture
 def maquette(monkeypatch, tmp_path, capsys):
     """Runs a command line in an empty folder; what it printed and how it ended."""
-    for module in (robots, models, commands):
+    for module in (robots, models, training):
         monkeypatch.setattr(module, "prepare_process", lambda: "as it is")  # would start pytest anew
     monkeypatch.chdir(tmp_path)
 

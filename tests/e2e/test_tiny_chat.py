@@ -13,7 +13,7 @@ import pytest
 import torch
 import transformers
 
-from maquette.cli import commands, models
+from maquette.cli import commands, models, training
 from maquette.core.errors import UserError
 from maquette.core.files import sha256
 from maquette.language import load, tokenizers
@@ -60,7 +60,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture
 def quiet(monkeypatch):
-    for module in (models, commands):
+    for module in (models, training):
         monkeypatch.setattr(module, "prepare_process", lambda: "")
 
 
