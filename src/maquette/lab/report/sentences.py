@@ -129,7 +129,7 @@ def _answer(evidence: Evidence) -> list[str]:
     needed = f"it has to lie {literal(in_words(*claim.region))}"
     text = f"“{literal(claim.text.rstrip('.'))}”"
     if not evidence.scale.verdict:
-        return [f"The first claim, {text}, is looked at {where}, which decides nothing: {effect}; {needed}."]
+        return [f"The first claim, {text}, is shown {where}, which decides nothing: {effect}; {needed}."]
     said = [f"The first claim, {text}, is **{first.verdict}** {where}: {effect}; {needed} (@tab:claims)."]
     counts = Counter(one.verdict for one in evidence.judgements)
     if (total := counts.total()) > 1:
