@@ -297,6 +297,7 @@ def test_csv_is_read(tmp_path):
     ("content", "message"),
     [
         (b"", "no column 'parameters' in line 1"),
+        (b"parameters;tokens;loss\n1;2;3\n", "has semicolons between its columns in line 1; save it with commas"),
         (b"parameters,tokens,los\n1,2,3\n", "no column 'loss' in line 1; did you mean 'los'"),
         (b"parameters,tokens,loss\n", "no runs below its header"),
         (b"parameters,tokens,loss\n1e5,1e6,3.1\n1e5,many,3.0\n", "line 3, column 'tokens': 'many' is not a positive"),

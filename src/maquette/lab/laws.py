@@ -92,7 +92,8 @@ class Hoffmann:
         """
         if min(self.A, self.B, self.alpha, self.beta) <= 0:
             raise UserError(
-                f"{self} has no compute-optimal split: A, B, alpha and beta must be positive; check the runs."
+                f"The law with A = {self.A:.3g}, B = {self.B:.3g}, alpha = {self.alpha:.3g}, beta = {self.beta:.3g} "
+                "has no compute-optimal split: they must be positive; check the runs."
             )
         log_g = math.log(self.alpha * self.A / (self.beta * self.B)) / (self.alpha + self.beta)
         return Frontier(k=math.exp(log_g - self.a * math.log(6)), a=self.a)

@@ -65,6 +65,8 @@ def read_runs(path: Path) -> list[Run]:
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames or []
+            if len(columns) == 1 and len(columns[0].split(";")) > 1:
+                raise UserError(f"{path} has semicolons between its columns in line 1; save it with commas.")
             for needed in ("parameters", "tokens", "loss"):
                 if needed not in columns:
                     raise UserError(f"{path} has no column {needed!r} in line 1; {did_you_mean(needed, columns)}")
