@@ -353,7 +353,6 @@ STUDY = Study(
             Axis.over(
                 "test_operations", (2, 3, 4), name="harder than trained on", objection="Is it a rule or a table?"
             ),
-            Axis.over("reward", ("exact", "loose"), name="a loose grader", objection="Will it be hacked?"),
             Axis.over("algorithm", ("grpo", "dr-grpo"), objection="Dividing by length favours long wrong replies."),
             Axis.over("samples", (16, 256), log=True, objection="With enough samples, does the base know as much?"),
         ),
