@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,16 +154,7 @@ def _on_words(command: Train, allocator: str) -> int:
 def _on_conversations(recipe: "Recipe", session: Session) -> int:
     from maquette.language.recipes import carry_out_chat
 
-    with session.bar() as bar:
-        task = bar.add_task("", total=recipe.train.steps)
-        _, answered = carry_out_chat(
-            recipe,
-            session.out,
-            sinks=session.sinks,
-            stage=lambda name: bar.update(task, description=name),
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-            world=session.world,
-        )
+    answered = _examined(carry_out_chat, recipe, session)
     if session.world.leads:
         _tell_answers(answered, "Answers on held-out scenes, judged by the interpreter:")
         print(f"checkpoint folder: {session.out}\ntalk with it: maquette chat {session.out}")
@@ -176,6 +167,16 @@ def _on_pictures(command: Train, allocator: str) -> int:
     recipe = RECIPES[command.recipe]
     recipe = replace(recipe, train=_as_asked(recipe.train, command))
     session = _begun(command, recipe.about, recipe.train, allocator)
+    answered = _examined(carry_out, recipe, session)
+    if session.world.leads:
+        _tell_answers(answered, "Answers about held-out tables, judged by the interpreter:")
+        begin = f"begin a policy with it: maquette train pi0 --dataset DIR --vlm {session.out}"
+        print(f"model folder: {session.out}\n{begin}")
+    return 0
+
+
+def _examined(carry_out: Callable[..., Any], recipe: Any, session: Session) -> "Sequence[Answered]":
+    """Carry out a recipe that answers questions at its end, under a bar that names its stages."""
     with session.bar() as bar:
         task = bar.add_task("", total=recipe.train.steps)
         _, answered = carry_out(
@@ -186,11 +187,7 @@ def _on_pictures(command: Train, allocator: str) -> int:
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             world=session.world,
         )
-    if session.world.leads:
-        _tell_answers(answered, "Answers about held-out tables, judged by the interpreter:")
-        begin = f"begin a policy with it: maquette train pi0 --dataset DIR --vlm {session.out}"
-        print(f"model folder: {session.out}\n{begin}")
-    return 0
+    return answered
 
 
 def _on_demonstrations(command: Train, allocator: str) -> int:
