@@ -393,7 +393,7 @@ STUDY = Study(
             seeds=12,
             verdict=True,
             limits="Models of 0.1 million parameters on one family of puzzles, whose base was made to be noisy: what "
-            "reinforcement removes here is noise; in a large model it need not be. All seeds begin with one base and teacher.",
+            "reinforcement removes here is noise; in a large model it need not be. Seeds share base and teacher.",
         ),
     ),
 )
