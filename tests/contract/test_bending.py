@@ -161,6 +161,21 @@ def test_a_bend_reaches_an_arm_with_changes_of_its_own():
     assert critique.scale(laptop, ("large", "small")).changes_to("large") == {"steps": 99, "rows": 2, "width": 4}
 
 
+def test_a_bend_of_some_arms_leaves_the_others_as_they_are(bent):
+    scale = Critique(axes=()).scale(
+        Scale(seeds=5, changes={"steps": 50}), ("large", "small"), Bend(label=1, changes={"steps": 7}, arms=("small",))
+    )
+    assert [scale.changes_to(arm) for arm in ("large", "small")] == [{"steps": 50}, {"steps": 7}]
+    bent.write(
+        ('Axis.over("noise", (0.001, 0.01, 0.3, 1.0), objection="Noise hides it.", log=True)',
+         'Axis.over("place", (0.3, -0.2), arms=("far",), objection="Is it far?")'),
+    )  # fmt: skip
+    (curve,) = bent.do(criticise).curves
+    assert bent.ran == 4 * 3 + 2 * 3  # the study, and far at two other places
+    assert curve.unbent.label == 0.0
+    assert curve.breaks_at == (0.3,)
+
+
 def test_failures_are_told_and_the_rest_goes_on(bent):
     when = "    if config.noise == {} and config.steps > 10:\n"
     failing = f"    run.flops(config.steps)\n{when}        raise ValueError('too loud')\n"

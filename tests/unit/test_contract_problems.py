@@ -147,6 +147,14 @@ PROBLEMS = [
         "its critique leaves out the arm 'fare'; did you mean 'far'?",
     ),
     (
+        critique(axes=[Axis.over("noise", (0.1,), arms=("fare",), objection="")]),
+        "its critique bends the arm 'fare'; did you mean 'far'?",
+    ),
+    (
+        critique(axes=[Axis.over("noise", (0.1,), arms=("near",), objection="")]),
+        "its critique bends one of 'near' and 'near again', which is that again; name both.",
+    ),
+    (
         critique(axes=[Axis.over("noise", (0.0, 0.1), objection="", log=True)]),
         "the axis 'noise' of its critique is logarithmic, so its values must be above 0.",
     ),

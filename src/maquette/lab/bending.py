@@ -13,11 +13,12 @@ SEARCH_SEEDS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Bend:
-    """One place on an axis: what is changed in every arm that has the field, and arms that are left out."""
+    """One place on an axis: what is changed in `arms`, or in all that have the field; and arms that are left out."""
 
     label: Value
     """The place's coordinate where it is a number, else its name."""
     changes: Mapping[str, Any] = field(default_factory=dict)
+    arms: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
 
 
@@ -32,9 +33,18 @@ class Axis:
     """Whether numbers are drawn on a logarithmic scale."""
 
     @classmethod
-    def over(cls, field: str, values: Sequence[Value], *, objection: str, name: str = "", log: bool = False) -> "Axis":
-        """The axis along one field of the arms' configs."""
-        bends = [Bend(label=value, changes={field: value}) for value in values]
+    def over(
+        cls,
+        field: str,
+        values: Sequence[Value],
+        *,
+        objection: str,
+        name: str = "",
+        log: bool = False,
+        arms: tuple[str, ...] = (),
+    ) -> "Axis":
+        """The axis along one field of the arms' configs, of `arms` alone where they are named."""
+        bends = [Bend(label=value, changes={field: value}, arms=arms) for value in values]
         return cls(name=name or field.replace("_", " "), bends=bends, objection=objection, log=log)
 
 
@@ -49,7 +59,9 @@ class Critique:
     def scale(self, laptop: Scale, arms: Sequence[str], bend: Bend | None = None) -> Scale:
         """The scale at which a point is run; without a bend the unbent one, which all axes share."""
         kept = tuple(arm for arm in laptop.arms or arms if not bend or arm not in bend.without)
-        changed = laptop.changed({**self.changes, **(bend.changes if bend else {})})
+        changed = laptop.changed(self.changes)
+        if bend:
+            changed = changed.changed(bend.changes, bend.arms)
         return replace(changed, seeds=self.seeds, arms=kept, verdict=False)
 
 

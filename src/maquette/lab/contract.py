@@ -143,6 +143,10 @@ def _of_critique(study: "Study") -> Iterator[str]:
         for bend in axis.bends:
             yield from _of_changes(study, bend.changes.items(), "its critique bends")
             yield from _unknown(study, bend.without, "its critique leaves out the arm")
+            yield from _unknown(study, bend.arms, "its critique bends the arm")
+            for arm, original in study.again.items():
+                if bend.arms and (arm in bend.arms) != (original in bend.arms):
+                    yield f"its critique bends one of {original!r} and {arm!r}, which is that again; name both."
 
 
 def _of_search(study: "Study") -> Iterator[str]:

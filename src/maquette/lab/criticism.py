@@ -176,9 +176,10 @@ def _seeds(study: Study, critique: Critique) -> range:
 
 
 def _standing(study: Study, unbent: Evidence, axis: Axis) -> Value:
-    """The value that the study as it stands has on an axis, if all arms agree on one."""
+    """The value that the study as it stands has on an axis, if all arms that are bent agree on one."""
     fields = {name for bend in axis.bends for name in bend.changes}
-    configs = list(study.configs(unbent.scale).values())
+    bent = {arm for bend in axis.bends for arm in bend.arms or study.arms}
+    configs = [config for arm, config in study.configs(unbent.scale).items() if arm in bent]
     configs += [study.artifact_config(name, unbent.scale.changes) for name in unbent.artifacts]
     values = {getattr(config, name) for config in configs for name in fields if hasattr(config, name)}
     return next(iter(values)) if len(fields) == len(values) == 1 else "as it stands"

@@ -113,9 +113,7 @@ def improve(
 
 def candidate_scale(study: Study, search: Search, values: Mapping[str, Value], changes: Mapping = {}) -> Scale:
     """The laptop scale, with `changes` to all arms and a candidate's values in the arms that are tuned."""
-    scale = study.scales.laptop.changed(changes)
-    tuned = {arm: {**scale.per_arm.get(arm, {}), **values} for arm in _tuned(study, search)}
-    return replace(scale, per_arm={**scale.per_arm, **tuned})
+    return study.scales.laptop.changed(changes).changed(values, _tuned(study, search))
 
 
 def read_improvement(study: Study, directory: Path) -> Improvement | None:

@@ -1,6 +1,6 @@
 """The sizes at which a study runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,10 +26,11 @@ class Scale:
         """All changes that reach one arm."""
         return {**self.changes, **self.per_arm.get(arm, {})}
 
-    def changed(self, changes: Mapping[str, Any]) -> "Scale":
-        """This scale with `changes` to all arms on top of its own, also of those to single arms."""
-        per_arm = {arm: {**own, **changes} for arm, own in self.per_arm.items()}
-        return replace(self, changes={**self.changes, **changes}, per_arm=per_arm)
+    def changed(self, changes: Mapping[str, Any], arms: Sequence[str] = ()) -> "Scale":
+        """This scale with `changes` to the named arms, all if none is named, on top of its own."""
+        per_arm = {arm: {**self.per_arm.get(arm, {}), **changes} for arm in arms or self.per_arm}
+        common = self.changes if arms else {**self.changes, **changes}
+        return replace(self, changes=common, per_arm={**self.per_arm, **per_arm})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ EVERY = 10
 
 @dataclass(kw_only=True)
 class Story:
-    """Publishes through a trial's `run`; `write` makes it a sink for the numbers of a training.
+    """Publishes through a trial's `run`, first before any update; `write` makes it a sink for a training's numbers.
 
     `replies` asks the model as it is now, once for each of `prompts`.
     """
@@ -26,6 +26,9 @@ class Story:
     caption: str = ""
     _measured: dict[int, float] = field(default_factory=dict)
     _replied: dict[int, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.look()
 
     def write(self, step: int, values: dict[str, float]) -> None:
         """Take one row of numbers."""
