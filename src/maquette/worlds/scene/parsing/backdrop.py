@@ -150,7 +150,8 @@ def _ramps(heights: Float[np.ndarray, " size"], floor: float, size: int) -> list
     if abs(slope) < 0.02:
         return []
     foot = min(max((floor - height) / slope, 0), size) / size
-    tops = {columns[0], run[0]} if slope < 0 else {columns[-1] + 1, run[-1] + 1}
+    # One that ends within the outermost column is begun with half of it: beside a whole one no sky is plausible.
+    tops = {columns[0], max(run[0], 0.5)} if slope < 0 else {columns[-1] + 1, min(run[-1] + 1, size - 0.5)}
     return [Ramp(start=(top / size, (height + slope * top) / size), end=(foot, floor / size)) for top in sorted(tops)]
 
 
