@@ -290,13 +290,15 @@ def forest(judgements: Mapping[str, "Judgement"], medium: Medium = "page") -> st
         panels = canvas.subplots(len(rows), columns, squeeze=False, height_ratios=[count + 0.6 for count in rows])
         for axes in panels.flat[len(judgements) :]:
             axes.set_visible(False)
-        for axes, (name, one) in zip(panels.flat, judgements.items(), strict=False):
-            _forest_panel(axes, name, one, letters=(60, 32, 22)[columns - 1])
+        for number, (axes, (name, one)) in enumerate(zip(panels.flat, judgements.items(), strict=False)):
+            below = list(judgements.values())[number % columns :: columns]  # its column, whose panels are as wide
+            names = max(len(_row_name(test, row)) for each in below for row, test in enumerate(_tests(each)))
+            _forest_panel(axes, name, one, letters=max(12, int(13.5 * width / columns - 0.9 * names)))
         return _saved(canvas, "svg", f"{medium} forest").decode()
 
 
 def _forest_panel(axes: "Axes", name: str, judgement: "Judgement", letters: int) -> None:
-    tests = (judgement.test, *judgement.controls)
+    tests = _tests(judgement)
     low, high = judgement.claim.region
     marks = [mark for test in tests for mark in _extent(test)] + [end for end in (low, high) if math.isfinite(end)]
     if judgement.claim.others:
@@ -322,6 +324,10 @@ def _forest_panel(axes: "Axes", name: str, judgement: "Judgement", letters: int)
     versus = f" against {judgement.claim.others[0]}" if judgement.claim.others else ""
     title = f"{name}  {judgement.claim.measure.replace('_', ' ')}{versus}"
     axes.set_title(textwrap.fill(title, letters), fontsize=9, pad=5)
+
+
+def _tests(judgement: "Judgement") -> tuple["Test", ...]:
+    return (judgement.test, *judgement.controls)
 
 
 def _extent(test: "Test") -> tuple[float, ...]:
