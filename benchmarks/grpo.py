@@ -126,7 +126,7 @@ def versus(prompts: int, rounds: int) -> dict[str, Any]:
 
 CASES: dict[str, Case] = {
     f"1M, fp32, {prompts} prompts × {GROUP}, {NEW} new tokens": Case(
-        measure=partial(versus, prompts), rounds=10, target=2.0
+        measure=partial(versus, prompts), rounds=40, target=2.0
     )
     for prompts in (1, 8)
 }

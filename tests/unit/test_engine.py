@@ -194,6 +194,14 @@ def test_much_work_is_compiled_and_little_is_not_whatever_came_before(monkeypatc
     assert [*PROMPTS[0].encode(), *changed.tokens] == tokens
     assert changed.logprobs == pytest.approx(logprobs, abs=1e-5)
     assert len(taken) > steps
+    steps = len(taken)
+    for _ in range(2):
+        engine_of(rows=4, planned=299).sample(PROMPTS[:1], little)
+        assert len(taken) == steps
+    much_in_all = engine_of(rows=4, planned=300)
+    for calls in (1, 2):
+        much_in_all.sample(PROMPTS[:1], little)
+        assert len(taken) == steps + calls * 23
 
 
 def test_without_a_compiler_the_same_is_sampled(monkeypatch, caplog):

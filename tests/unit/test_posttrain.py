@@ -439,7 +439,7 @@ def test_reward_rises_by_reinforcement_alone(tmp_path):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"minibatches": 2, "passes": 2}, {"switches": dataclasses.replace(PRESETS["dapo"], margin=1)}],
+    [{}, {"minibatches": 2, "passes": 2}, {"switches": PRESETS["dapo"]}],
     ids=["grpo", "minibatches", "dapo"],
 )
 def test_a_run_that_was_stopped_ends_in_the_same_bits(tmp_path, changes):
@@ -498,7 +498,7 @@ def test_a_batch_that_teaches_nothing_changes_nothing(tmp_path):
         group=2,
         max_tokens=2,
         rows=4,
-        switches=dataclasses.replace(PRESETS["dapo"], margin=0, overlong="keep"),
+        switches=dataclasses.replace(PRESETS["dapo"], overlong="keep"),
     )
     grpo(policy, [{"prompt": "a"}, {"prompt": "b"}], lambda reply, row: 0.0, config, directory=tmp_path)
     assert all(torch.equal(before[name], p) for name, p in policy.model.named_parameters())
@@ -536,7 +536,7 @@ def test_bad_settings_are_refused_in_a_sentence(tmp_path):
     for make, sentence in [
         (lambda: Switches(clip_low=0), "clip_low = 0"),
         (lambda: Switches(kl=-1), "kl = -1"),
-        (lambda: Switches(overlong="shape"), "margin = 0"),
+        (lambda: Switches(overlong="shape", margin=-1), "margin = -1"),
         (lambda: Switches(margin=3), "margin = 3"),
         (lambda: Switches(resample=-1), "resample = -1"),
         (lambda: preset("drgrpo"), "did you mean 'dr-grpo'"),

@@ -86,8 +86,6 @@ def grpo(command: TrainGrpo) -> int:
     from maquette.train.schedules import Schedule
 
     switches = preset(command.preset)
-    if switches.overlong == "shape":
-        switches = replace(switches, margin=max(1, command.max_tokens // 5))
     if command.kl is not None:
         switches = replace(switches, kl=command.kl)
     reward = reward_of(command.reward)

@@ -52,8 +52,11 @@ class Engine:
         rows: int = ROWS,
         context: int | None = None,
         invariant: bool = False,
+        planned: int = 0,
     ) -> None:
         """`rows` requests run at once, of at most `context` tokens each (by default the model's, up to 4,096).
+
+        `planned`: how many tokens will be asked for in all, by many calls, so that what pays once may be done.
 
         Raises:
             UserError: a number that cannot be, or a cache that no memory here holds.
@@ -64,7 +67,7 @@ class Engine:
             raise UserError(f"context = {context}: give 1 or more.")
         self.name, self.model, self.tokenizer, self.template = name, model.eval(), tokenizer, template
         self.ends = frozenset(ends)
-        self.rows, self.invariant = rows, invariant
+        self.rows, self.invariant, self.planned = rows, invariant, planned
         self.context = min(model.config.context, context or CONTEXT)
         self.capabilities: frozenset[Capability] = WITH_CHAT if template else WITH_CHAT - {"chat"}
         self._scheduler: Scheduler | None = None
@@ -88,7 +91,7 @@ class Engine:
             cache = KeyValueCache(
                 c.layers, self.rows, c.kv_heads, self.context, c.head_dim, weight.dtype, weight.device
             )
-            self._scheduler = Scheduler(self.model, cache, invariant=self.invariant)
+            self._scheduler = Scheduler(self.model, cache, invariant=self.invariant, planned=self.planned)
         return self._scheduler
 
     def follow(self) -> None:

@@ -51,7 +51,7 @@ class Request:
     began: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        self.uniform = uniforms(self.seed, self.sampling.max_tokens)
+        self.uniform: list[float] = uniforms(self.seed, self.sampling.max_tokens).tolist()
         self._forced: deque[int] = deque()
         self._stream = DecodeStream(skip_special_tokens=True)
         self._starts: list[int] = []
@@ -70,7 +70,7 @@ class Request:
     @property
     def next_uniform(self) -> float:
         """What the next token is drawn with."""
-        return float(self.uniform[len(self.tokens)])
+        return self.uniform[len(self.tokens)]
 
     @property
     def bound(self) -> bool:

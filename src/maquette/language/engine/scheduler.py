@@ -37,10 +37,11 @@ class Scheduler:
     """Requests that wait, and those that have a row of the cache: always the first ones, with no gap between.
 
     `invariant` gives every row a pass of its own, so that the same request gives the same bits whatever runs beside it.
-    Whether a step is compiled follows from what is asked for at once, never from what was done before.
+    Whether a step is compiled follows from what is asked for at once, or is `planned` to be asked for in all, never
+    from what was done before.
     """
 
-    def __init__(self, model: Llama, cache: KeyValueCache, *, invariant: bool = False) -> None:
+    def __init__(self, model: Llama, cache: KeyValueCache, *, invariant: bool = False, planned: int = 0) -> None:
         self.model, self.cache, self.invariant = model, cache, invariant
         self.rows = cache.keys.shape[1]
         self.waiting: deque[tuple[Request, Kept | None]] = deque()
@@ -49,7 +50,8 @@ class Scheduler:
         self._cutoffs: Cutoffs | None = None
         first, second = (model.config.forward_flops(1, past) for past in (0, 1))
         self._flops, self._flops_a_place = first, second - first
-        self._long = False  # whether a compiled step pays for what is under way
+        self._always = planned >= PAYS
+        self._long = self._always  # whether a compiled step pays for what is under way
         self.follow()
 
     @torch.no_grad()
@@ -61,7 +63,7 @@ class Scheduler:
 
     def submit(self, request: Request, prefix: Kept | None = None) -> None:
         """Take a request in; its prompt begins with the prefix."""
-        self._long &= self.busy
+        self._long &= self.busy or self._always
         self.waiting.append((request, prefix))
 
     def cancel(self, request: Request) -> None:

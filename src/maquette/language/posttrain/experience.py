@@ -153,8 +153,9 @@ class Experience:
     def _groups(self, iteration: int, batch: Batch) -> list[Group]:
         """Replies to this process's prompts; where they are all worth the same, to others, as often as is allowed."""
         if self.engine is None:
-            replies = len(batch["slot"]) * self.config.group
-            self.engine = self.policy.engine(rows=min(self.config.rows, replies), context=self.context)
+            c, replies = self.config, len(batch["slot"]) * self.config.group
+            planned = c.train.steps * c.prompts * c.group * c.max_tokens  # on all processes, so that they step alike
+            self.engine = self.policy.engine(rows=min(c.rows, replies), context=self.context, planned=planned)
         self.engine.follow()
         wanted = dict(zip(batch["slot"].tolist(), batch["row"].tolist(), strict=True))
         groups = self._sampled(wanted, iteration, 0)
@@ -193,8 +194,9 @@ class Experience:
             )
         correct = [bool(one["correct"]) if "correct" in one else math.fsum(one.values()) >= c.success for one in parts]
         if s.overlong == "shape":
+            margin = s.margin or max(1, c.max_tokens // 5)
             for one, reply in zip(parts, replies, strict=True):
-                one["overlong"] = objectives.overlong_penalty(len(reply.tokens or ()), c.max_tokens, s.margin)
+                one["overlong"] = objectives.overlong_penalty(len(reply.tokens or ()), c.max_tokens, margin)
         return Group(row=self.rows[row], slot=slot, prompt=prompt, replies=replies, parts=parts, correct=correct)
 
     def _rows(self, groups: list[Group], iteration: int) -> Batch:

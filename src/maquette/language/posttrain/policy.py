@@ -33,7 +33,7 @@ class Policy:
     ends: frozenset[int] = frozenset()
     """Further tokens that sampling stops at."""
 
-    def engine(self, *, rows: int, context: int) -> Engine:
+    def engine(self, *, rows: int, context: int, planned: int = 0) -> Engine:
         """A sampler over the very weights that are trained; call its `follow` when they have changed."""
         return Engine(
             self.model,
@@ -43,6 +43,7 @@ class Policy:
             template=self.template,
             rows=rows,
             context=context,
+            planned=planned,
         )
 
     def ask(self, prompt: Any) -> list[int]:

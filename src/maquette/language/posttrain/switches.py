@@ -32,6 +32,7 @@ class Switches:
     overlong: Literal["keep", "mask", "shape"] = "keep"
     """A reply cut at `max_tokens`: learned like others, left out, or worth less from `margin` tokens before on."""
     margin: int = 0
+    """0 is a fifth of `max_tokens`, as DAPO's 4,096 of 20,480."""
 
     def __post_init__(self) -> None:
         for name in ("clip_low", "clip_high", "eps"):
@@ -41,7 +42,7 @@ class Switches:
             raise UserError(f"kl = {self.kl}: give 0 or more.")
         if self.resample < 0:
             raise UserError(f"resample = {self.resample}: give 0 or more.")
-        if (self.overlong == "shape") != (self.margin > 0):
+        if self.margin < 0 or (self.margin and self.overlong != "shape"):
             raise UserError(f"margin = {self.margin}: give a number of tokens with overlong = 'shape', else 0.")
 
 
@@ -49,7 +50,7 @@ PRESETS: dict[str, Switches] = {
     "grpo": Switches(kl=0.04),
     "r1": Switches(kl=0.001, clip_low=10.0, clip_high=10.0),
     "dr-grpo": Switches(spread="none", length="constant"),
-    "dapo": Switches(length="token", clip_high=0.28, resample=3, overlong="shape", margin=8),
+    "dapo": Switches(length="token", clip_high=0.28, resample=3, overlong="shape"),
     "rloo": Switches(
         baseline="leave-one-out",
         spread="none",
@@ -63,8 +64,7 @@ PRESETS: dict[str, Switches] = {
 }
 """GRPO's β is DeepSeekMath's, R1's β and bounds are its journal version's, DAPO's bounds its paper's, RLOO's β TRL's.
 
-DAPO resamples without end and shapes the last 4,096 of 20,480 tokens; here a batch has so many tries, and `margin` is
-to be set to a fifth of `max_tokens`.
+DAPO resamples without end; here a batch has so many tries.
 """
 
 
