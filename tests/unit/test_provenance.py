@@ -167,6 +167,15 @@ def test_in_the_package_itself_attention_counts_where_it_is_used_and_its_docstri
     assert code(*corpus, attends_otherwise) == code(*corpus)
 
 
+@pytest.mark.parametrize("name", ["language/scaling_laws", "language/deepseek_r1", "video/dit", "robotics/pi0"])
+def test_no_trial_depends_on_what_judges_it(name):
+    """What the lab makes of trials may change without their being run again."""
+    walk = provenance._Walk()
+    walk.read(provenance._Module(provenance.PACKAGE / f"studies/{name}.py"), "trial")
+    reached = {file.stem for file in walk.files if file.is_relative_to(provenance.PACKAGE / "lab")}
+    assert not reached & {"bending", "campaign", "contract", "criticism", "improvement", "scales", "study", "verdicts"}
+
+
 def _named(statement, name):
     return isinstance(statement, ast.FunctionDef) and statement.name == name
 

@@ -81,7 +81,7 @@ def source_hash(*things: Callable[..., Any] | ModuleType) -> str:
 
     For a function or a class: its definition and the definitions it uses in its own module. Then every module these
     import, wholly and transitively, as far as it belongs to Maquette or lies beside the thing's own file. Docstrings,
-    comments, layout and the annotations of functions do not count.
+    comments, layout, the annotations of functions and what only a type checker imports do not count.
     """
     walk = _Walk()
     for thing in things:
@@ -93,7 +93,7 @@ def source_hash(*things: Callable[..., Any] | ModuleType) -> str:
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes away what cannot change a result: docstrings, those of constants too, and the annotations of functions."""
+    """Takes away what cannot change a result: docstrings, those of constants too, and what only type checkers read."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
@@ -104,6 +104,10 @@ class _Plain(ast.NodeTransformer):
         if isinstance(node, ast.arg):
             node.annotation = None
         return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        self.generic_visit(node)
+        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
 
 
 def _is_string(statement: ast.stmt) -> bool:
