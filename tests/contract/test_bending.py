@@ -369,6 +369,11 @@ def test_choices_and_changes(bent):
     assert {record.config["noise"] for record in records if record.arm == "far"} == {0.01}
     steps = {(record.seed >= SEARCH_SEEDS, record.config["steps"]) for record in records if record.arm == "far"}
     assert steps == {(True, 60), (False, 100)}
+    bent.write(
+        (OVER, 'over={"place": Among(values=(0.2, 0.5))}, judged={"steps": 40}'),
+        ("    Again,\n", "    Again,\n    Among,\n"),
+    )
+    assert "On the 5 seeds that judge the study, with steps 40, the gain is" in in_words(bent.do(improve, trials=4))
 
 
 def test_bad_searches_are_refused(bent):

@@ -86,9 +86,9 @@ class Search:
     """What may be tuned, in order to improve `measure` of `arm` by at least `by`, at equal cost.
 
     The arms named in `tuned` (all, if none is named) take the tuned fields. The search runs on seeds of its own, at the
-    laptop scale with `changes` on top; what it finds is judged at the laptop scale on the first `judges` of the seeds
-    that judge the study, against the study as it stands. A candidate whose tuned arms cost more than `dearer` times the
-    FLOPs that they cost in the study is no candidate.
+    laptop scale with `changes` on top; what it finds is judged at the laptop scale, or with `judged` on top where that
+    is too dear, on the first `judges` of the seeds that judge the study, against the study as it stands. A candidate
+    whose tuned arms cost more than `dearer` times the FLOPs that they cost in the study is no candidate.
     """
 
     arm: str
@@ -101,4 +101,5 @@ class Search:
     seeds: int = 2
     judges: int = 5
     changes: Mapping[str, Any] = field(default_factory=dict)
+    judged: Mapping[str, Any] = field(default_factory=dict)
     dearer: float = 1.02

@@ -170,7 +170,7 @@ def _of_search(study: "Study") -> Iterator[str]:
             yield f"its search tunes {name!r} between {values.low} and {values.high}; it needs {bounds}."
         if isinstance(values, Among) and not values.values:
             yield f"its search tunes {name!r} among no values; give some."
-    yield from _of_changes(study, search.changes.items(), "its search changes")
+    yield from _of_changes(study, [*search.changes.items(), *search.judged.items()], "its search changes")
 
 
 def _of_scale(study: "Study", name: str, scale: Scale) -> Iterator[str]:

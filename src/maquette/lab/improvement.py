@@ -102,7 +102,7 @@ def improve(
         if (best := _best(search, told)).number:
             judging = range(study.plan.first_seed, study.plan.first_seed + search.judges)
             for values in ({}, best.values):
-                scale = candidate_scale(study, search, values)
+                scale = candidate_scale(study, search, values, search.judged)
                 campaign = Campaign(study, BASE, scale, searching, pool, display)
                 campaign.run(judging)
                 refuse(campaign.failures)
@@ -111,7 +111,7 @@ def improve(
     return found
 
 
-def candidate_scale(study: Study, search: Search, values: Mapping[str, Value], changes: Mapping = {}) -> Scale:
+def candidate_scale(study: Study, search: Search, values: Mapping[str, Value], changes: Mapping[str, Any]) -> Scale:
     """The laptop scale, with `changes` to all arms and a candidate's values in the arms that are tuned."""
     return study.scales.laptop.changed(changes).changed(values, _tuned(study, search))
 
@@ -164,7 +164,11 @@ def _judged(
     seen = {
         one.number: evidence
         for one in candidates
-        if (evidence := _read(study, candidate_scale(study, search, one.values), directory, judging, cost))
+        if (
+            evidence := _read(
+                study, candidate_scale(study, search, one.values, search.judged), directory, judging, cost
+            )
+        )
     }
     tuned, before = (seen.get(best.number), seen.get(0)) if best.number else (None, None)
     confidence = 1 - ERROR / max(1, _ever_judged(study, search, directory, judging))
@@ -191,7 +195,7 @@ def _judged(
 def _ever_judged(study: Study, search: Search, directory: Path, judging: Sequence[int]) -> int:
     """How many candidates have records on the judging seeds: settings of a tuned arm other than the study's own."""
     store = Store(directory=directory / "improve", study=study.name, shared=True)
-    own = settings(study, candidate_scale(study, search, {}))
+    own = settings(study, candidate_scale(study, search, {}, search.judged))
     arms = [arm for arm in _tuned(study, search) if arm in own]
     return max(len(store.tried(arm, judging) - {fingerprint(own[arm], 8)}) for arm in arms)
 
@@ -327,7 +331,8 @@ def in_words(found: Improvement) -> str:
     }.get(found.verdict, f"undecided whether it improves by {search.by:g}")
     ratio = found.improved_flops / found.base_flops if found.base_flops else 1.0
     gain = f"{wording.number(found.interval.mean)} {wording.interval(found.interval)}"
+    cheaper = ", ".join(f"{name} {value}" for name, value in search.judged.items())
     return (
-        f"{said} On the {found.interval.n} seeds that judge the study, the gain is {gain} at {ratio:.2f} times the "
-        f"FLOPs: {verdict}."
+        f"{said} On the {found.interval.n} seeds that judge the study{cheaper and f', with {cheaper}'}, the gain is "
+        f"{gain} at {ratio:.2f} times the FLOPs: {verdict}."
     )

@@ -269,12 +269,11 @@ def figures(by_seed: BySeed) -> list[Figure]:
     return shown
 
 
+SHORT = {"shrink": 8.0, "validation_tokens": 32_768, "draws": 2}
 CRITIQUE = Critique(
     axes=(
         Axis.over("length", (2, 4, 8, 16), name="context", log=True, objection="Is the floor near only from close by?"),
-        Axis.over(
-            "lr", (0.016, 0.032, 0.064, 0.128), name="learning rate", log=True, objection="It was tuned for none."
-        ),
+        Axis.over("lr", (0.016, 0.032, 0.064, 0.128), name="learning rate", log=True, objection="It is untuned."),
         Axis.over("warmup", (10, 100, 400), log=True, objection="Kaplan's was too long for small runs (Porian 2024)."),
         Axis.over("vocabulary", (384, 512, 1024), log=True, objection="It sets the embeddings' share and the floor."),
         Axis(
@@ -289,7 +288,7 @@ CRITIQUE = Critique(
         ),
     ),
     seeds=5,
-    changes={"shrink": 8.0, "validation_tokens": 32_768, "draws": 2},
+    changes=SHORT,
 )
 IMPROVE = Search(
     question="Would the same compute, spent on other points of the same sizes, foretell the large run better?",
@@ -300,7 +299,8 @@ IMPROVE = Search(
     over={"stretch": Between(low=0.7, high=2.0), "lr": Between(low=0.02, high=0.16, log=True)},
     seeds=2,
     judges=5,
-    changes={"shrink": 8.0, "validation_tokens": 32_768, "draws": 2},
+    changes=SHORT,
+    judged=SHORT,
 )
 
 STUDY = Study(
