@@ -46,7 +46,7 @@ from maquette.worlds.scene.vocabulary import COLOURS, SHAPES, SIZES
 
 RECORD = Path("results/scene/parser.json")
 FIRST, FRAMES = 20_000, 16
-SETS = (("side", 32, 1, 4), ("side", 64, 2, 4), ("top", 32, 4, 4), ("top", 64, 8, 4))
+SETS = (("side", 32, 1, 4), ("side", 64, 2, 4), ("top", 32, 4, 8), ("top", 64, 8, 16))
 """View and pixels, by what number clips of each kind are fewer, and how many times as many are clean: what the parser
 is held to."""
 Frames = UInt8[np.ndarray, "frames size size 3"]

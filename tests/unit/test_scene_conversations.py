@@ -139,7 +139,7 @@ def test_a_tally_counts_right_answers_and_those_of_the_commonest_reply(drawn):
     has, everything = tally(said)
     assert (has.kind, has.right, has.n, has.majority) == ("has", len(said), len(said), share)
     assert (everything.kind, everything.right, everything.n) == ("all", len(said), len(said))
-    assert has.interval[0] < 1.0 == has.interval[1]
+    assert has.interval.low < 1.0 == has.interval.high
     mistaken = [
         (turn, turn.reply.replace("yes", "no") if turn.answer == "yes" else "yes.", one) for turn, _, one in said
     ]

@@ -48,7 +48,7 @@ def clips():
 def test_what_was_asked_for_is_there(clips):
     readings = read_clips(frames_of_many(clips, 32))
     accuracy = attribute_accuracy(readings, [Asked.of(clip) for clip in clips])
-    assert {name: one.value for name, one in accuracy.items()} == dict.fromkeys(accuracy, 1.0)
+    assert {name: one.accuracy for name, one in accuracy.items()} == dict.fromkeys(accuracy, 1.0)
     assert accuracy["law"].n == len(clips)
     assert accuracy["shape"].n == sum(len(clip.things) for clip in clips)
     assert accuracy["relation"].n > 0
@@ -86,8 +86,8 @@ def test_half_garbage_is_half_as_accurate(clips):
     clean = attribute_accuracy(truth, asked)
     mixed = attribute_accuracy(truth + [GARBAGE] * len(clips), asked * 2)
     for name, one in clean.items():
-        assert one.value == 1.0
-        assert mixed[name].value == pytest.approx(0.5)
+        assert one.accuracy == 1.0
+        assert mixed[name].accuracy == pytest.approx(0.5)
 
 
 def test_a_relation_asked_for_the_wrong_way_round_is_wrong():
@@ -188,7 +188,7 @@ def test_what_is_there_too_much_is_no_recall_but_costs_precision(clips):
     more = attribute_accuracy([with_more(one, 4) for one in truth], asked)
     for name in ("shape", "colour", "size", "material", "direction", "relation"):
         assert clean[name].precision == clean[name].f1 == 1.0
-        assert crowded[name].value == 1.0
+        assert crowded[name].accuracy == 1.0
         assert more[name].precision < crowded[name].precision < 1.0
         assert more[name].f1 < crowded[name].f1 < 1.0
     things = sum(len(clip.things) for clip in clips)

@@ -1,6 +1,5 @@
 """`maquette train RECIPE`: a model that learns from text, conversations, pictures, clips or demonstrations."""
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,8 +17,9 @@ from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from maquette.core.statistics import Share
+    from maquette.language.answered import Answered
     from maquette.language.recipes import Recipe
-    from maquette.language.scene_chat import Answered
     from maquette.train.distributed import World
     from maquette.train.loop import TrainConfig
     from maquette.train.metrics import Sink
@@ -223,6 +223,7 @@ def _on_demonstrations(command: Train, allocator: str) -> int:
 
 
 def _on_clips(command: Train, allocator: str) -> int:
+    from maquette.train.record import read_record
     from maquette.video.clips import Clips, folder_clips, scene_clips
     from maquette.video.recipes import carry_out, diagnose
 
@@ -254,7 +255,7 @@ def _on_clips(command: Train, allocator: str) -> int:
         if command.overfit:
             return _tell_diagnosis(diagnose(recipe, clips, session.out, tell, command.steps or OVERFIT_STEPS))
         _, examined = carry_out(recipe, clips, session.out, tell, examination)
-    _tell_losses(json.loads((session.out / "training.json").read_text(encoding="utf-8")))
+    _tell_losses(read_record(session.out))
     if examined:
         _tell_examination(examined)
     print(f"model folder: {session.out}\nask it: maquette generate {clips.captions[0]!r} --model {session.out}")
@@ -279,13 +280,16 @@ def _tell_numbers(final: dict[str, float]) -> None:
     print(", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in final.items()))
 
 
+def _cells(share: "Share") -> tuple[str, str, str]:
+    """How many, how often right, and the interval."""
+    found = share.interval
+    return str(share.n), f"{share.accuracy:.1%}", f"{found.low:.1%} to {found.high:.1%}"
+
+
 def _tell_answers(answered: "Sequence[Answered]", heading: str) -> None:
     table = Table("question", "n", "right", "95 % interval", "majority answer", box=None)
     for one in answered:
-        low, high = one.interval
-        table.add_row(
-            one.kind, str(one.n), f"{one.accuracy:.1%}", f"{low:.1%} to {high:.1%}", f"{one.majority / one.n:.1%}"
-        )
+        table.add_row(one.kind, *_cells(one), f"{one.majority / one.n:.1%}")
     Console().print(heading, table)
 
 
@@ -299,9 +303,7 @@ def _tell_losses(told: dict[str, Any]) -> None:
 def _tell_examination(examined: "Sequence[Examined]") -> None:
     table = Table("asked for", "n", "right", "95 % interval", "true clips", "captions shuffled", box=None)
     for one in examined:
-        low, high = one.interval
-        shares = (f"{one.parser / one.n:.1%}", f"{one.chance / one.n:.1%}")
-        table.add_row(one.name, str(one.n), f"{one.accuracy:.1%}", f"{low:.1%} to {high:.1%}", *shares)
+        table.add_row(one.name, *_cells(one), f"{one.parser / one.n:.1%}", f"{one.chance / one.n:.1%}")
     heading = (
         "Clips of combinations never trained on, as the parser reads them; true clips went through the autoencoder:"
     )

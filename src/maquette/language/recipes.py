@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tokenizers import Tokenizer
 
 from maquette.core.devices import compile_pays, pick_device
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import write_json
-from maquette.core.provenance import circumstances
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints, scene_chat, tokenizers
+from maquette.language.answered import Answered
 from maquette.language.chat import save_template
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
@@ -21,6 +21,7 @@ from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
+from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 
 
@@ -134,7 +135,7 @@ def carry_out(
     )
     if (world or World()).leads:
         _leave(trained, text.tokenizer, out)
-        _record(recipe, trained, out, text=text.manifest)
+        write_record(out, trained, recipe=asdict(recipe), text=text.manifest)
     return trained
 
 
@@ -146,7 +147,7 @@ def carry_out_chat(
     stage: Callable[[str], None] = lambda name: None,
     progress: Callable[[int, int], None] | None = None,
     world: World | None = None,
-) -> tuple[Trained, list[scene_chat.Answered]]:
+) -> tuple[Trained, list[Answered]]:
     """The same for a recipe that learns conversations; at the end its answers on held-out scenes, by kind of question.
 
     Args:
@@ -187,8 +188,7 @@ def carry_out_chat(
     stage("examining")
     scenes, turns = recipe.examined
     answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
-    held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
-    _record(recipe, trained, out, examination=held_out)
+    write_record(out, trained, recipe=asdict(recipe), examination=[one.as_json() for one in answered])
     return trained, answered
 
 
@@ -201,8 +201,3 @@ def _leave(trained: Trained, tokenizer: Tokenizer, out: Path) -> None:
     assert isinstance(trained.model, Llama)
     checkpoints.save(trained.model, out)
     tokenizers.save(tokenizer, out)
-
-
-def _record(recipe: Recipe, trained: Trained, out: Path, **more: Any) -> None:
-    about = circumstances()
-    write_json(out / "training.json", {"recipe": asdict(recipe), **more, "final": trained.final, **about})

@@ -1,6 +1,5 @@
 """What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from torch import Tensor, nn
 
 from maquette.core.seeds import numpy_generator
-from maquette.core.statistics.intervals import wilson_interval
+from maquette.language.answered import Answered, by_kind
 from maquette.language.chat import PLAIN, ChatTemplate, shortened
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import Message, Sampling
@@ -37,7 +36,6 @@ SAMPLE = 500
 """Conversations that the vocabulary is learned from."""
 ANSWER = 32
 """The most tokens of an answer that is judged."""
-CONFIDENCE = 0.95
 
 
 def chat_tokenizer(vocabulary: int) -> Tokenizer:
@@ -148,28 +146,6 @@ def held_out_loss(
     return evaluate
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """How often answers to one kind of question were right."""
-
-    kind: str
-    right: int
-    n: int
-    majority: int
-    """How often the kind's commonest right answer was right: what always giving it would reach."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        return self.right / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, at 95 %; the questions of one scene are taken as independent."""
-        found = wilson_interval(self.right, self.n, CONFIDENCE)
-        return found.low, found.high
-
-
 def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
 
@@ -195,20 +171,8 @@ def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answer
 
 def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
     """Turns, the replies to them and what they are about, counted by kind."""
-    found = []
-    for kind in sorted({turn.kind for turn, _, _ in said}):
-        mine = [one for one in said if one[0].kind == kind]
-        ((_, commonest),) = Counter(turn.answer for turn, _, _ in mine).most_common(1)
-        found.append(
-            Answered(
-                kind=kind,
-                right=sum(is_right(turn, reply, about.scene) for turn, reply, about in mine),
-                n=len(mine),
-                majority=commonest,
-            )
-        )
-    right, n, majority = (sum(getattr(one, name) for one in found) for name in ("right", "n", "majority"))
-    return [*found, Answered(kind="all", right=right, n=n, majority=majority)]
+    right = [is_right(turn, reply, about.scene) for turn, reply, about in said]
+    return by_kind([turn.kind for turn, _, _ in said], [turn.answer for turn, _, _ in said], right)
 
 
 def examination(scenes: int, turns: int) -> list[Conversation]:

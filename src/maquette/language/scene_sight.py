@@ -3,7 +3,6 @@ judgement.
 """
 
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,8 +16,8 @@ from torch import Tensor, nn
 
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
+from maquette.language.answered import Answered, by_kind
 from maquette.language.prompts import padded
-from maquette.language.scene_chat import Answered
 from maquette.language.tokenizers import end_id, train_bpe
 from maquette.language.vlm import VisionLanguage
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
@@ -238,13 +237,7 @@ def examine(model: VisionLanguage, tokenizer: Tokenizer, held: Examination) -> l
 def tally(held: Examination, given: Sequence[str]) -> list[Answered]:
     """Replies counted by kind of question, beside the answer that is commonest for the kind."""
     right = [_is_right(one, reply, held.scenes[number]) for (number, one), reply in zip(held.asked, given, strict=True)]
-    found = []
-    for kind in sorted({one.kind for _, one in held.asked}):
-        mine = [row for row, (_, one) in enumerate(held.asked) if one.kind == kind]
-        ((_, commonest),) = Counter(held.asked[row][1].answer for row in mine).most_common(1)
-        found.append(Answered(kind=kind, right=sum(right[row] for row in mine), n=len(mine), majority=commonest))
-    total, majority = sum(one.n for one in found), sum(one.majority for one in found)
-    return [*found, Answered(kind="all", right=sum(right), n=total, majority=majority)]
+    return by_kind([one.kind for _, one in held.asked], [one.answer for _, one in held.asked], right)
 
 
 def _is_right(asked: Question, reply: str, scene: Scene) -> bool:

@@ -14,16 +14,16 @@ from torch import nn
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, sha256, write_json
-from maquette.core.provenance import circumstances
 from maquette.core.seeds import torch_generator
 from maquette.language import scene_sight, tokenizers
-from maquette.language.scene_chat import Answered
+from maquette.language.answered import Answered
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import vlm_config
 from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
+from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 
 CARD, WEIGHTS = "vlm.json", "model.safetensors"
@@ -127,10 +127,7 @@ def carry_out(
     save(model, tokenizer, recipe, out)
     stage("examining")
     answered = scene_sight.examine(model, tokenizer, scene_sight.examination(*recipe.examined))
-    held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in answered]
-    about = circumstances()
-    told = {"recipe": asdict(recipe), "examination": held_out, "final": trained.final, "seconds": trained.seconds}
-    write_json(out / "training.json", told | about)
+    write_record(out, trained, recipe=asdict(recipe), examination=[one.as_json() for one in answered])
     return trained, answered
 
 

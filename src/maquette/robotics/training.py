@@ -10,8 +10,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.core.files import read_json, sha256, write_json
-from maquette.core.provenance import circumstances
+from maquette.core.files import read_json, sha256
 from maquette.core.seeds import torch_generator
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import SMALLEST, train_bpe
@@ -30,6 +29,7 @@ from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
+from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 from maquette.worlds.text.documents import Document
 
@@ -143,9 +143,7 @@ def carry_out(
     if (world or World()).leads:
         deployed.policy.cpu()
         save(deployed, out)
-        told = {"recipe": asdict(recipe), "final": trained.final, "dataset": str(directory)}
-        told |= circumstances()
-        write_json(out / "training.json", told)
+        write_record(out, trained, recipe=asdict(recipe), dataset=str(directory))
     return trained
 
 

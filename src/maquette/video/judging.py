@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from maquette.core.errors import UserError
+from maquette.core.statistics import Share
 from maquette.video.autoencoder import Autoencoder
 from maquette.video.clips import Clips, as_frames, as_numbers
 from maquette.video.studio import Studio
@@ -122,27 +123,17 @@ def tally(judged: Sequence[Judged]) -> dict[str, Accuracy]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examined:
-    """One attribute, over all attributes or the whole sentence: of made clips, of true ones, and by chance."""
+class Examined(Share):
+    """One attribute, over all attributes or the whole sentence: of made clips, of true ones, and by chance.
+
+    Attributes of one clip are taken as independent.
+    """
 
     name: str
-    right: int
-    n: int
     parser: int
     """Right of the true clips after the autoencoder: what a perfect model would be found to have."""
     chance: int
     """Right of the made clips when each is held against another's caption."""
-
-    @property
-    def accuracy(self) -> float:
-        """Share that is right."""
-        return self.right / self.n
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Wilson's, at 95 %; attributes of one clip are taken as independent."""
-        found = Accuracy(right=self.right, n=self.n).interval
-        return found.low, found.high
 
 
 def examine(

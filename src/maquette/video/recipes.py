@@ -10,12 +10,11 @@ from torch import Tensor, nn
 
 from maquette.core.devices import pick_device
 from maquette.core.errors import UserError, did_you_mean
-from maquette.core.files import write_json
-from maquette.core.provenance import circumstances
 from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language.llama import LlamaConfig
 from maquette.train.loop import TrainConfig, train
 from maquette.train.optimizers import OptimizerConfig
+from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig, count_pixels, reconstruction_loss
 from maquette.video.clips import Clips, as_numbers
@@ -164,16 +163,16 @@ def carry_out(
         format=Format(frames=recipe.frames, size=recipe.size, fps=clips.fps),
     )
     studio.save(out)
-    told: dict[str, Any] = {"recipe": asdict(recipe), "clips": len(clips.captions), "final": trained.final}
+    told: dict[str, Any] = {"recipe": asdict(recipe), "clips": len(clips.captions)}
     told |= {"blind": blind_loss_by_noise(recipe.learning.objective)}
     examined: list[Examined] = []
     if examination is not None:
         examined, left_out = examine(
             studio, examination, progress=lambda done, total: progress("examining", done, total)
         )
-        held_out = [asdict(one) | {"accuracy": one.accuracy, "interval": one.interval} for one in examined]
-        told |= {"examination": held_out, "clips examined": len(examination.captions) - left_out}
-    write_json(out / "training.json", told | circumstances())
+        told |= {"examination": [one.as_json() for one in examined]}
+        told |= {"clips examined": len(examination.captions) - left_out}
+    write_record(out, trained, **told)
     return studio, examined
 
 

@@ -173,8 +173,8 @@ class Testbed:
         return {
             "frechet": off,
             "log frechet": math.log(max(off, 1e-6)),
-            "accuracy": counted["all"].value,
-            "sentence": counted["sentence"].value,
+            "accuracy": counted["all"].accuracy,
+            "sentence": counted["sentence"].accuracy,
             "rejected": sum(one.reading.rejected is not None for one in read) / len(read),
             **self.best,
         }

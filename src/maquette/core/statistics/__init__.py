@@ -7,6 +7,7 @@ from maquette.core.statistics.correlation import rank_correlation
 from maquette.core.statistics.hypotheses import equivalent, holm_levels, p_value
 from maquette.core.statistics.intervals import (
     Interval,
+    Share,
     bootstrap_interval,
     paired_interval,
     spread,
@@ -19,6 +20,7 @@ __all__ = [
     "ALPHA",
     "LOOKS",
     "Interval",
+    "Share",
     "alpha_at",
     "alpha_spent",
     "bootstrap_interval",

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -26,6 +27,29 @@ class Interval:
     high: float
     confidence: float
     n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """`right` of `n` things that count alike."""
+
+    right: int
+    n: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share that is right; NaN of nothing."""
+        return self.right / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> Interval:
+        """Wilson's, at 95 %, as though each were drawn on its own."""
+        return wilson_interval(self.right, self.n, 0.95)
+
+    def as_json(self) -> dict[str, Any]:
+        """All counts, the share and the interval's ends."""
+        found = self.interval
+        return asdict(self) | {"accuracy": self.accuracy, "interval": [found.low, found.high]}
 
 
 def spread(values: Sequence[float]) -> float:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import sha256, write_json
-from maquette.core.provenance import circumstances
+from maquette.core.files import sha256
 from maquette.language.posttrain.distill import logit_objective
 from maquette.language.posttrain.evaluation import held_out
 from maquette.language.posttrain.examples import examples_of, read_rows
@@ -19,6 +18,7 @@ from maquette.language.posttrain.switches import GrpoConfig
 from maquette.train.distributed import World
 from maquette.train.loop import Trained
 from maquette.train.metrics import Sink
+from maquette.train.record import write_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +102,8 @@ def _leave(stage: Stage, policy: Policy, made: Mapping[str, Any], trained: Train
         return
     policy.model.to("cpu")
     save_policy(policy.model, stage.model, stage.out)
-    known = {"model": str(stage.model), "data": {"file": stage.data.name, "sha256": sha256(stage.data)}, **made}
-    known |= {"final": trained.final} | circumstances()
-    write_json(stage.out / "training.json", known)
+    data = {"file": stage.data.name, "sha256": sha256(stage.data)}
+    write_record(stage.out, trained, model=str(stage.model), data=data, **made)
 
 
 def _plain(value: Any) -> Any:

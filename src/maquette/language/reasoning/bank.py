@@ -13,6 +13,7 @@ from maquette.core.files import fingerprint, sha256
 from maquette.core.seeds import child_seed
 from maquette.language.interface import Completion, LanguageModel, Prompt, Sampling
 from maquette.language.wrappers import AT_ONCE, Cached
+from maquette.train.record import NAME as RECORD
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,4 +78,4 @@ def identity_of(where: str, model: str = "") -> str:
     if not directory.is_dir():
         raise UserError(f"{where} is no folder; give a checkpoint folder, or an endpoint's URL.")
     files = sorted(path for path in directory.iterdir() if path.suffix in (".json", ".safetensors", ".jinja"))
-    return fingerprint({path.name: sha256(path) for path in files if path.name != "training.json"})
+    return fingerprint({path.name: sha256(path) for path in files if path.name != RECORD})

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
 from maquette.core.errors import UserError
-from maquette.core.statistics import Interval, wilson_interval
+from maquette.core.statistics import Share
 from maquette.worlds.scene import checks
 from maquette.worlds.scene.parsing.motion import law_residuals
 from maquette.worlds.scene.parsing.reading import DIRECTIONS, Direction, Reading
@@ -98,19 +98,11 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """How much of what was asked for is there, and how much of what is there was asked for."""
+class Accuracy(Share):
+    """How much of the `n` things asked for is there, their recall, and how much of what is there was asked for."""
 
-    right: int
-    n: int
-    """That were asked for."""
     found: int = 0
     """That are there, in clips of which any was asked for."""
-
-    @property
-    def value(self) -> float:
-        """The share of what was asked for, recall; NaN if nothing was asked."""
-        return self.right / self.n if self.n else float("nan")
 
     @property
     def precision(self) -> float:
@@ -122,11 +114,6 @@ class Accuracy:
         """The harmonic mean of both, which what is there too much lowers as well; NaN if there is neither."""
         both = self.n + self.found
         return 2 * self.right / both if both else float("nan")
-
-    @property
-    def interval(self) -> Interval:
-        """Wilson's of the recall, at 95 %, as though each were drawn on its own."""
-        return wilson_interval(self.right, self.n, 0.95)
 
 
 def attribute_accuracy(readings: Sequence[Reading], asked: Sequence[Asked]) -> dict[Attribute, Accuracy]:
