@@ -11,7 +11,7 @@ NAME = "training.json"
 
 
 def write_record(out: Path, trained: Trained, **made: Any) -> None:
-    """Write `out`/training.json: `made`, the last evaluation, machine, versions and commit; the same again when run again."""
+    """Write `out`/training.json: `made`, the last evaluation, machine, versions, commit; the same if run again."""
     write_json(out / NAME, {**made, "final": trained.final, **circumstances()})
 
 
