@@ -20,6 +20,7 @@ from maquette.core.files import (
     as_user_error,
     fingerprint,
     read_json,
+    refuse_unwritable,
     replacing,
     sha256,
     sole_writer,
@@ -201,3 +202,15 @@ def test_a_device_that_is_not_there_is_one_sentence(name):
     with pytest.raises(UserError, match="give 'auto' or 'cpu'"):
         pick_device(name)
     assert pick_device("cpu") == torch.device("cpu")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    refuse_unwritable(tmp_path / "not" / "yet" / "there")
+    assert not (tmp_path / "not").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"Cannot write .*out: .*file is a file; choose a folder you may write to"):
+        refuse_unwritable(tmp_path / "file" / "out")
+    if os.geteuid():  # the superuser may write anywhere
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(UserError, match="Permission denied; choose a folder"):
+            refuse_unwritable(tmp_path / "closed" / "out")

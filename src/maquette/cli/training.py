@@ -15,6 +15,7 @@ from maquette.cli.arguments.options import RECORDS
 from maquette.cli.progress import counting_bar
 from maquette.core.devices import pick_device, pick_precision, prepare_process
 from maquette.core.errors import UserError, did_you_mean
+from maquette.core.files import refuse_unwritable
 
 if TYPE_CHECKING:
     from maquette.core.statistics import Share
@@ -105,6 +106,7 @@ def _begun(command: Train, about: str, config: "TrainConfig", allocator: str) ->
 
     device = pick_device(command.device)
     world, out = join_world(command.strategy), command.out or RECORDS[0] / "train" / command.recipe
+    refuse_unwritable(out)
     console = Console(stderr=True, quiet=not world.leads)
     how = f"{pick_precision(config.precision, device)} on {device}"
     console.print(f"{command.recipe}: {about}; {allocator}; {how}", highlight=False)

@@ -54,6 +54,19 @@ def as_user_error(error: OSError | SafetensorError, path: Path) -> UserError:
     return UserError(f"Cannot write {path}: {reason}; choose a folder you may write to.")
 
 
+def refuse_unwritable(directory: Path) -> None:
+    """Before long work whose results go to `directory`, which need not be there.
+
+    Raises:
+        UserError: it could not be made, or nothing be written in it.
+    """
+    nearest = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+    if not nearest.is_dir():
+        raise as_user_error(NotADirectoryError(errno.ENOTDIR, f"{nearest} is a file"), directory)
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise as_user_error(PermissionError(errno.EACCES, os.strerror(errno.EACCES)), directory)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with replacing(path) as temporary:
