@@ -7,9 +7,10 @@ import torch
 from gymnasium import spaces
 
 from maquette.core.errors import UserError
+from maquette.generative.samplers import follow
+from maquette.generative.times import flow_grid
 from maquette.robotics.chunking import Chunker, checked_chunking
 from maquette.robotics.latency import Latency, attempt
-from maquette.robotics.policies import flow
 from maquette.robotics.policies.realtime import Ensemble, guided, soft_mask
 
 
@@ -94,7 +95,7 @@ class TwoWays:
 
         def think(lean):
             if lean is None:
-                return flow.euler(field, noise, 5)[0]
+                return follow(field, noise, flow_grid(5))[0]
             return guided(field, noise, lean.last, lean.weights, 5)[0]
 
         return self.chunker.next(think, taken=taken, delay=delay).numpy()

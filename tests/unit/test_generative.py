@@ -189,12 +189,15 @@ def test_the_karras_grid_is_equation_5():
     assert grid[-1] == 0
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("steps", [1, 3, 10, 1000])
 def test_step_grids_have_so_many_steps_of_the_chain(steps, spacing):
     grid = times.step_grid(steps, spacing=spacing)
     assert len(grid) == steps + 1
-    assert grid[0 if spacing == "trailing" else -2] == (1000 if spacing == "trailing" else 1)
+    if spacing != "leading":
+        assert grid[0] == 1000
+    if spacing != "trailing" and (steps > 1 or spacing == "leading"):
+        assert grid[-2] == 1
     assert (grid.diff() < 0).all()
 
 
@@ -284,6 +287,20 @@ def test_without_noise_ddim_is_euler_and_data_that_is_known_is_found_in_one_step
         known = draw(1, 4, 3)
         for sampler in samplers.SAMPLERS.values():
             torch.testing.assert_close(sampler(lambda x, t, k=known: k, x, grid[[0, -1]], path), known)
+
+
+def test_following_a_flows_velocity_is_euler():
+    target, x = torch.randn(4, 3, generator=torch.Generator().manual_seed(1)), torch.randn(4, 3)
+    grid, told = times.flow_grid(4), []
+
+    def velocity(x, t):
+        told.append(t.tolist())
+        return (x - target) / t[:, None]
+
+    by_velocity = samplers.follow(velocity, x, grid)
+    assert told == [[at] * 4 for at in (1.0, 0.75, 0.5, 0.25)]
+    torch.testing.assert_close(by_velocity, samplers.euler(lambda x, t: target, x, grid, RectifiedFlow()))
+    torch.testing.assert_close(by_velocity, target)
 
 
 def test_ancestral_steps_are_ddpms_posterior():

@@ -7,12 +7,21 @@ import pytest
 import torch
 
 from maquette.core.errors import UserError
-from maquette.robotics.policies import diffusion, flow
+from maquette.generative.times import BetaTimes
 from maquette.robotics.policies.act import LATENT, Act, ActConfig, plane, sinusoids
 from maquette.robotics.policies.contract import Observation, Policy, chunk_loss, count_actions, observation_in
 from maquette.robotics.policies.diffusion_policy import DiffusionPolicy, DiffusionPolicyConfig
 from maquette.robotics.policies.eyes import keypoints
-from maquette.robotics.policies.heads import BINS, HEADS, TimelessHead, from_bins, head_of, to_bins
+from maquette.robotics.policies.heads import (
+    BINS,
+    CHAIN,
+    HEADS,
+    TRAINED_STEPS,
+    TimelessHead,
+    from_bins,
+    head_of,
+    to_bins,
+)
 from maquette.robotics.policies.pi0 import Pi0, sines
 from maquette.robotics.policies.sizes import pi0_config
 
@@ -124,26 +133,12 @@ def test_a_policy_learns_a_few_moments_by_heart(trunk, head):
 
 
 def test_times_are_beta_distributed_and_mostly_noise():
-    times = flow.beta_times(200_000, generator())
+    times = BetaTimes()(200_000, generator())
     exact = torch.distributions.Beta(1.5, 1.0)
     assert 0.001 <= times.min() < times.max() <= 1.0
     assert abs(float(times.mean()) - (0.001 + 0.999 * float(exact.mean))) < 2e-3
     assert abs(float(times.var()) - 0.999**2 * float(exact.variance)) < 1e-3
     assert float((times < 0.5).float().mean()) == pytest.approx(0.5**1.5, abs=5e-3)
-
-
-def test_a_flow_leads_from_noise_to_the_action():
-    x, noise = torch.randn(4, 8, 3, generator=generator(1)), torch.randn(4, 8, 3, generator=generator(2))
-    ends = flow.between(x, noise, torch.tensor([0.0, 1.0, 0.0, 1.0]))
-    assert torch.equal(ends[0], x[0])
-    assert torch.equal(ends[1], noise[1])
-    v = flow.velocity(x, noise)
-    middle = flow.between(x, noise, torch.full((4,), 0.3))
-    torch.testing.assert_close(flow.clean(middle, v, 0.3), x)
-    torch.testing.assert_close(flow.euler(lambda at, t: v, noise, 10), x, atol=1e-5, rtol=1e-5)
-    seen = []
-    flow.euler(lambda at, t: seen.append(round(float(t[0]), 6)) or torch.zeros_like(at), noise, 4)
-    assert seen == [1.0, 0.75, 0.5, 0.25]
 
 
 def test_time_is_told_by_sines_of_the_published_periods():
@@ -156,25 +151,18 @@ def test_time_is_told_by_sines_of_the_published_periods():
 # ---- diffusion
 
 
-def test_the_cosine_schedule_is_the_papers():
-    alphas = diffusion.cosine_alphas(100)
-    wanted = [math.cos((k / 100 + 0.008) / 1.008 * math.pi / 2) ** 2 for k in range(101)]
-    torch.testing.assert_close(alphas[:99], torch.tensor([w / wanted[0] for w in wanted[1:100]]), rtol=1e-4, atol=1e-6)
-    assert (alphas.diff() < 0).all()
-    assert 0 < alphas[-1] < 1e-4, "β is kept below one"
-
-
 @pytest.mark.parametrize("steps", [10, 100])
-def test_ddim_with_the_true_denoiser_draws_the_true_distribution(steps):
+def test_a_diffusion_head_that_knows_draws_the_true_distribution(steps):
     """For actions around 0.3 with deviation 0.2 the best guess of the noise is known in closed form."""
-    alphas, mean, deviation = diffusion.cosine_alphas(100), 0.3, 0.2
+    head, mean, deviation = head_of("diffusion", 1, 1, steps=steps), 0.3, 0.2
+    head.out = torch.nn.Identity()
 
-    def denoiser(x, k):
-        alpha = alphas[k][:, None]
-        variance = alpha * deviation**2 + 1 - alpha
-        return (1 - alpha).sqrt() * (x - alpha.sqrt() * mean) / variance
+    def knowing(x, told):
+        step = (told * TRAINED_STEPS + 1)[:, None, None]
+        alpha, sigma = CHAIN.path.alpha(step), CHAIN.path.sigma(step)
+        return sigma * (x - alpha * mean) / ((alpha * deviation) ** 2 + sigma**2)
 
-    drawn = diffusion.ddim(denoiser, torch.randn(50_000, 1, generator=generator()), alphas, steps, clip=10.0)
+    drawn = head.sample(knowing, torch.randn(50_000, 1, 1, generator=generator()))
     assert float(drawn.mean()) == pytest.approx(mean, abs=0.01)
     # Few steps draw too little spread, whatever the denoiser: each takes the noise for the same over its length.
     assert (0.12 < float(drawn.std()) < 0.19) if steps == 10 else float(drawn.std()) == pytest.approx(0.2, abs=0.01)

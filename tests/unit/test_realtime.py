@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from maquette.robotics.policies import flow
+from maquette.generative.samplers import follow
+from maquette.generative.times import flow_grid
 from maquette.robotics.policies.realtime import Ensemble, guidance, guided, soft_mask
 
 
@@ -34,7 +35,7 @@ def test_without_weights_it_is_the_plain_flow():
     net = torch.nn.Linear(3, 3)
     noise = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        plain = flow.euler(lambda x, t: net(x), noise, 5)
+        plain = follow(lambda x, t: net(x), noise, flow_grid(5))
     found = guided(lambda x, t: net(x), noise, torch.zeros_like(noise), torch.zeros(6), 5)
     torch.testing.assert_close(found, plain)
 
@@ -62,7 +63,7 @@ def test_a_chunk_keeps_what_is_being_carried_out():
 
     noise = torch.randn(64, 8, 1, generator=torch.Generator().manual_seed(0))
     last = torch.ones(64, 8, 1)
-    plain = flow.euler(field, noise, 10)
+    plain = follow(field, noise, flow_grid(10))
     kept = guided(field, noise, last, soft_mask(8, delay=3, execute=3), 10)
     assert 0.3 < float((plain[:, 0] > 0).float().mean()) < 0.7
     assert float((kept[:, 0] > 0.5).float().mean()) > 0.95

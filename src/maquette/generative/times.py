@@ -73,6 +73,21 @@ class LogNormalTimes:
         return (self.mean + self.std * torch.randn(count, generator=generator)).exp()
 
 
+@dataclass(frozen=True, kw_only=True)
+class BetaTimes:
+    """(1 − least) Beta(a, 1) + least, most of it near the noise: π0's.
+
+    Black et al. 2024 (arXiv:2410.24164, appendix B), with t turned round; Beta(a, 1) has the quantiles u^(1/a).
+    """
+
+    a: float = 1.5
+    least: float = 0.001
+
+    def __call__(self, count: int, generator: torch.Generator) -> Float[Tensor, " count"]:
+        """So many random times."""
+        return (1 - self.least) * torch.rand(count, generator=generator) ** (1 / self.a) + self.least
+
+
 def flow_grid(steps: int, by: float = 1.0) -> Grid:
     """1, 1 − 1/n, …, 0, shifted."""
     _refuse(steps)
@@ -99,17 +114,19 @@ def karras_grid(steps: int, smallest: float = 0.002, largest: float = 80.0, rho:
     return torch.cat(((high + ramp * (low - high)) ** rho, torch.zeros(1, dtype=torch.float64)))
 
 
-def step_grid(steps: int, of: int = 1000, spacing: Literal["leading", "trailing"] = "trailing") -> Grid:
+def step_grid(steps: int, of: int = 1000, spacing: Literal["leading", "trailing", "linspace"] = "trailing") -> Grid:
     """Steps of a chain, counted from 1, then 0: `trailing` starts at the last, `leading` ends at the first.
 
-    `leading` is DDIM's own (Song et al. 2020, arXiv:2010.02502); it never sees pure noise (Lin et al. 2023,
-    arXiv:2305.08891).
+    `linspace` does both. `leading` is DDIM's own (Song et al. 2020, arXiv:2010.02502); it never sees pure noise (Lin et
+    al. 2023, arXiv:2305.08891).
     """
     _refuse(steps)
     if steps > of:
         raise UserError(f"steps = {steps}: a chain of {of} steps has no more to stop at.")
     if spacing == "trailing":
         chosen = torch.arange(of, 0, -of / steps, dtype=torch.float64).round()[:steps]
+    elif spacing == "linspace":
+        chosen = torch.linspace(of - 1, 0, steps, dtype=torch.float64).round() + 1
     else:
         chosen = (torch.arange(steps, dtype=torch.float64) * (of // steps)).flip(0) + 1
     return torch.cat((chosen, torch.zeros(1, dtype=torch.float64)))

@@ -1,6 +1,6 @@
 """Four ways to read a trunk's thoughts: a flow's velocity, diffusion's noise, the actions themselves, or 256 bins."""
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,8 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.core.errors import UserError, did_you_mean
+from maquette.generative.objectives import Objective
+from maquette.generative.paths import VariancePreserving, mix
+from maquette.generative.samplers import ddim, follow
+from maquette.generative.times import BetaTimes, flow_grid, step_grid
 from maquette.nn.linear import Linear
-from maquette.robotics.policies import diffusion, flow
 from maquette.robotics.policies.contract import Actions, Batch, Features, Predict
 
 HeadKind = Literal["flow", "diffusion", "l1", "bins"]
@@ -17,6 +20,10 @@ HEADS: tuple[HeadKind, ...] = ("flow", "diffusion", "l1", "bins")
 BINS = 256
 STEPS, TRAINED_STEPS = 10, 100
 """Of sampling; and levels of noise that a diffusion head is trained on."""
+FLOW = Objective()
+"""π0's; t = 1 is noise and t = 0 the action, the other way round than in its paper's text."""
+CHAIN = Objective(path=VariancePreserving(steps=TRAINED_STEPS, betas="cosine"), predicts="noise")
+"""Diffusion Policy's (Chi et al. 2023, arXiv:2303.04137)."""
 
 
 class FlowHead(nn.Module):
@@ -28,19 +35,19 @@ class FlowHead(nn.Module):
 
     def draw(self, rows: int, generator: torch.Generator) -> Batch:
         """Times."""
-        return {"time": flow.beta_times(rows, generator)}
+        return {"time": BetaTimes()(rows, generator)}
 
     def question(self, batch: Batch) -> tuple[Actions, Float[Tensor, " b"]]:
         """A chunk on its way."""
-        return flow.between(batch["actions"], batch["noise"], batch["time"]), batch["time"]
+        return mix(FLOW.path, batch["actions"], batch["noise"], batch["time"]), batch["time"]
 
     def loss(self, features: Features, batch: Batch) -> Float[Tensor, "b chunk"]:
         """Squared error of the velocity."""
-        return (self.out(features) - flow.velocity(batch["actions"], batch["noise"])).square().mean(-1)
+        return (self.out(features) - FLOW.target(batch["actions"], batch["noise"], batch["time"])).square().mean(-1)
 
     def sample(self, predict: Predict, noise: Actions) -> Actions:
         """Euler steps."""
-        return flow.euler(lambda x, t: self.out(predict(x, t)), noise, self.steps)
+        return follow(lambda x, t: self.out(predict(x, t)), noise, flow_grid(self.steps))
 
 
 class TimelessHead(nn.Module):
@@ -78,7 +85,6 @@ class DiffusionHead(nn.Module):
     def __init__(self, width: int, numbers: int, *, steps: int = STEPS) -> None:
         super().__init__()
         self.out, self.numbers, self.steps = Linear(width, numbers, bias=True), numbers, steps
-        self.register_buffer("alphas", diffusion.cosine_alphas(TRAINED_STEPS), persistent=False)
 
     def draw(self, rows: int, generator: torch.Generator) -> Batch:
         """Levels of noise, as shares of the highest; a trunk takes all times between 0 and 1."""
@@ -86,18 +92,20 @@ class DiffusionHead(nn.Module):
 
     def question(self, batch: Batch) -> tuple[Actions, Float[Tensor, " b"]]:
         """A chunk with noise of its level."""
-        level = (batch["time"] * TRAINED_STEPS).round().long()
-        alpha = cast("Tensor", self.alphas)[level]
-        return diffusion.add_noise(batch["actions"], batch["noise"], alpha), batch["time"]
+        step = (batch["time"] * TRAINED_STEPS).round() + 1
+        return mix(CHAIN.path, batch["actions"], batch["noise"], step), batch["time"]
 
     def loss(self, features: Features, batch: Batch) -> Float[Tensor, "b chunk"]:
         """Squared error of the noise."""
         return (self.out(features) - batch["noise"]).square().mean(-1)
 
     def sample(self, predict: Predict, noise: Actions) -> Actions:
-        """DDIM."""
-        alphas = cast("Tensor", self.alphas)
-        return diffusion.ddim(lambda x, k: self.out(predict(x, k / TRAINED_STEPS)), noise, alphas, self.steps)
+        """DDIM, the guess at the actions kept within ±1."""
+
+        def denoise(x: Actions, t: Float[Tensor, " b"]) -> Actions:
+            return CHAIN.parts(x, self.out(predict(x, CHAIN.path.label(t) / TRAINED_STEPS)), t).data.clamp(-1, 1)
+
+        return ddim(denoise, noise, step_grid(self.steps, TRAINED_STEPS, "linspace"), CHAIN.path)
 
 
 class RegressionHead(nn.Module):

@@ -13,9 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from maquette.core.errors import UserError
-from maquette.robotics.policies import flow
 from maquette.robotics.policies.contract import Actions, Observation, Policy
-from maquette.robotics.policies.heads import FlowHead
+from maquette.robotics.policies.heads import FLOW, FlowHead
 
 Velocity = Callable[[Float[Tensor, "b chunk a"], Float[Tensor, " b"]], Float[Tensor, "b chunk a"]]
 BETA = 5.0
@@ -65,8 +64,9 @@ def guided(
         t = 1 - step / steps
         with torch.enable_grad():
             at = x.detach().requires_grad_()
-            v = field(at, at.new_full((len(at),), t))
-            clean = flow.clean(at, v, t)
+            now = at.new_full((len(at),), t)
+            v = field(at, now)
+            clean = FLOW.parts(at, v, now).data
             error = ((last - clean) * weights[:, None]).detach()
             (pull,) = torch.autograd.grad(clean, at, error)
         x = x - (v.detach() - guidance(t, beta) * pull) / steps
