@@ -206,6 +206,7 @@ def test_an_arm_is_read_back():
         pytest.param(40_229, id="a tint taken for a second zone where there is one"),
         pytest.param(40_299, id="slid under an arm that hides it"),
         pytest.param(40_314, id="a zone whose edges are hidden"),
+        pytest.param(41_181, id="two of a colour and a robot over both, taken for one that changes"),
     ],
 )
 def test_episodes_are_read_back(benchmark, seed):

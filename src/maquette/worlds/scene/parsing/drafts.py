@@ -39,6 +39,8 @@ class Draft:
     """The track that hangs on the pendulum."""
     layers: Int[np.ndarray, "frames things"] = field(default_factory=lambda: np.zeros((0, 0), int))
     why_not: str | None = None
+    doubt: str | None = None
+    """Why not, unless a second look finds that it is two things."""
 
     @property
     def is_crowded(self) -> bool:

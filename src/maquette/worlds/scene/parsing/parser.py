@@ -28,6 +28,8 @@ LOOKS = 2
 """At what was not explained, on the table top."""
 ODD, FINE = 10.0, 0.5
 """Difference of a place, of 255, from which on it is looked at again where that of all is no more than so much."""
+SURE = 4.0
+"""Difference of a place up to which a second look settles a doubt whether a thing stays what it is."""
 
 
 def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
@@ -88,6 +90,8 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             rows = slice(i * length, (i + 1) * length)
             draft.layers = layers_of(seen[rows], back[rows], free_of(draft.machine, seen[rows]), known, filled)
     readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
+    doubts = zip(readings, drafts, strict=True)
+    readings = [one if one.rejected or not draft.doubt else Reading(rejected=draft.doubt) for one, draft in doubts]
     for _ in range(LOOKS):
         poor = [i for i, reading in enumerate(readings) if drafts[i].is_crowded and _is_poor(reading)]
         for i in poor:
@@ -110,6 +114,8 @@ def _identified(sight: Sight, tracks: Sequence[Track], drafts: Sequence[Draft]) 
     for number, (track, identity) in enumerate(zip(tracks, identities, strict=True)):
         if identity is None:
             sight.owner[sight.owner == number] = -1
+        elif identity.changes_to and drafts[track.clip].view == "top":
+            drafts[track.clip].doubt = _changes(identity)
         elif identity.changes_to and not drafts[track.clip].why_not:
             drafts[track.clip].why_not = _changes(identity)
     return [identity.thing if identity else None for identity in identities]
@@ -155,6 +161,8 @@ def _unless_changing(
     """The reading, or why not: a second look takes things for the same in all frames, which they may not be."""
     if reading.rejected is not None or not draft.tracks:
         return reading
+    if draft.doubt and reading.residual_peak > SURE:
+        return Reading(rejected=draft.doubt)
     changed = changing(seen, _scenery(draft, seen), _look_of(draft, things, paths))
     if changed is None:
         return reading
