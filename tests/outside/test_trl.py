@@ -166,8 +166,8 @@ def test_reinforcement_has_trls_loss(folder, switches, options):
     assert abs(other.item() - loss.item()) > 1e-4, "the batch is one in which the clip holds"
 
 
-def test_advantages_are_trls(folder):
-    """(r − mean) / (std + 1e-4), with the std of a sample: TRL's, and our default."""
+def test_advantages_are_defined_as_trls():
+    """(r − mean) / (std + 1e-4), with the std of a sample, as its source has it: TRL has no function to call."""
     rewards = torch.tensor([[0.0, 1.0, 1.0, 3.0]])
     expected = (rewards - rewards.mean()) / (rewards.std() + 1e-4)
     torch.testing.assert_close(objectives.group_advantage(rewards), expected)

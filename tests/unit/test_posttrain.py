@@ -532,6 +532,11 @@ def test_the_engine_follows_the_weights():
     assert after == fresh != before
 
 
+def test_a_reward_that_fails_is_told_in_a_sentence():
+    with pytest.raises(UserError, match=r"The reward function failed on the reply 'so' to a row of prompt: KeyError: 'no"):
+        worth(lambda reply, row: row["nothing"], "so", {"prompt": "?"})
+
+
 def test_bad_settings_are_refused_in_a_sentence(tmp_path):
     for make, sentence in [
         (lambda: Switches(clip_low=0), "clip_low = 0"),

@@ -85,6 +85,11 @@ def test_intervals_are_over_problems():
     assert many.low < many.mean < many.high
     assert few.high - few.low > many.high - many.low
     assert over_problems([0.25]) == 0.25
+    none, every = over_problems([0.0] * 6), over_problems([1.0] * 60)
+    assert (none.mean, none.low) == (0, 0)
+    assert 0.3 < none.high < 0.5
+    assert (every.mean, every.high) == (1, 1)
+    assert 0.9 < every.low < 0.95
     points = curve({1: [0.0, 1.0], 4: [1.0, 1.0]}, 10.0)
     assert [(one.k, one.tokens) for one in points] == [(1, 10.0), (4, 40.0)]
     assert doublings(16) == [1, 2, 4, 8, 16]

@@ -76,9 +76,15 @@ def worth(reward: Reward, text: str, row: Row) -> dict[str, float]:
     """The parts of a reply's reward.
 
     Raises:
-        UserError: the function gave no number.
+        UserError: the function failed, or gave no number.
     """
-    given = reward(text, row)
+    try:
+        given = reward(text, row)
+    except UserError:
+        raise
+    except Exception as error:
+        where = f"the reply {text[:40]!r} to a row of {', '.join(row)}"
+        raise UserError(f"The reward function failed on {where}: {type(error).__name__}: {error}") from error
     parts = dict(given) if isinstance(given, Mapping) else {"reward": given}
     for name, value in parts.items():
         if not isinstance(value, int | float) or not math.isfinite(value):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from maquette.core.errors import UserError
-from maquette.core.statistics import Interval, bootstrap_interval, paired_interval
+from maquette.core.statistics import Interval, bootstrap_interval, paired_interval, wilson_interval
 from maquette.core.statistics.intervals import BOOTSTRAP_FROM
 
 
@@ -95,7 +95,12 @@ class Point:
 
 
 def over_problems(values: Sequence[float], confidence: float = 0.95) -> Interval | float:
-    """The mean over problems with its interval: the bootstrap's from 30 problems on, else Student's t."""
+    """The mean over problems with its interval: the bootstrap's from 30 problems on, else Student's t.
+
+    Where all are 0 or all are 1, which these would be sure of, Wilson's.
+    """
+    if len(values) > 1 and set(values) in ({0.0}, {1.0}):
+        return wilson_interval(round(sum(values)), len(values), confidence)
     if len(values) >= BOOTSTRAP_FROM:
         return bootstrap_interval(values, confidence)
     return paired_interval(values, confidence) if len(values) > 1 else values[0]
