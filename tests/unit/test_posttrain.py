@@ -533,7 +533,9 @@ def test_the_engine_follows_the_weights():
 
 
 def test_a_reward_that_fails_is_told_in_a_sentence():
-    with pytest.raises(UserError, match=r"The reward function failed on the reply 'so' to a row of prompt: KeyError: 'no"):
+    with pytest.raises(
+        UserError, match=r"The reward function failed on the reply 'so' to a row of prompt: KeyError: 'no"
+    ):
         worth(lambda reply, row: row["nothing"], "so", {"prompt": "?"})
 
 

@@ -201,8 +201,10 @@ def test_form_is_told_apart_from_truth():
     assert reward("4*3*2*1", GIVEN.row()) == {"correct": 1.0, "format": 0.0}
     assert reward("4*3*2+1", GIVEN.row()) == {"correct": 0.0, "format": 0.1}
     assert reward("four", GIVEN.row()) == {"correct": 0.0, "format": 0.0}
-    with pytest.raises(UserError, match="kind = None of a puzzle"):
+    with pytest.raises(UserError, match="A puzzle's row names its kind and its answer; this one has answer"):
         graded("4", {"answer": "4"})
+    with pytest.raises(UserError, match="kind = 'gmae24' of a puzzle: "):
+        graded("4", {"answer": "4", "kind": "gmae24"})
 
 
 def test_names_and_integers_are_compared_whole():

@@ -17,7 +17,8 @@ class Train:
         Positional[str],
         arg(
             metavar="RECIPE",
-            help="tiny-llama, small-llama, tiny-chat, tiny-vlm, tiny-video, pi0, diffusion-policy or act.",
+            help="tiny-llama, small-llama, tiny-chat, tiny-vlm, tiny-video, pi0, diffusion-policy or act; or, with "
+            "options of their own (maquette train sft --help), sft or grpo.",
         ),
     ]
     _: KW_ONLY

@@ -100,7 +100,7 @@ def _of_groups(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _of_the_reward(rows: Sequence[Mapping[str, Any]]) -> str:
     rewards = _recent(rows, "reward")
-    if len(rewards) < WINDOW:
+    if len(rewards) < WINDOW or _of_groups(rows):  # where groups teach nothing, no rate helps
         return ""
     half = WINDOW // 2
     before, after = rewards[:half], rewards[half:]

@@ -37,7 +37,9 @@ def graded(reply: str, row: Mapping[str, Any]) -> Grade:
     """
     check = CHECKERS.get(row.get("kind", ""))
     if check is None:
-        raise UserError(f"kind = {row.get('kind')!r} of a puzzle: {did_you_mean(str(row.get('kind')), CHECKERS)}")
+        if "kind" not in row:
+            raise UserError(f"A puzzle's row names its kind and its answer; this one has {', '.join(row)}.")
+        raise UserError(f"kind = {row['kind']!r} of a puzzle: {did_you_mean(str(row['kind']), CHECKERS)}")
     try:
         answer = answer_in(reply)
         wrong = check(answer, row)
