@@ -16,7 +16,7 @@ from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.relations import Related
 from maquette.worlds.scene.physics import simulate
 from maquette.worlds.scene.render import frame_of, frames_of
-from maquette.worlds.scene.state import Scene, Thing
+from maquette.worlds.scene.state import Scene, Thing, Zone
 from maquette.worlds.scene.words.interpreter import achieved, answer, is_true
 
 CLIP = law_clip("inertia", 0, Knobs(objects=1))
@@ -33,6 +33,10 @@ def scene(**changes):
     ("request_", "said"),
     [
         (lambda: Knobs(objects=2.5), "objects = 2.5 must be a whole number from 0 to 4"),
+        (lambda: Zone(colour="magenta", centre=(0.5, 0.5)), "colour = 'magenta' is none of this world"),
+        (lambda: Zone(colour="red", centre=(math.nan, 0.5)), "centre of a zone = nan must be a number"),
+        (lambda: replace(SCENE, view="front"), "view = 'front' is none of this world"),
+        (lambda: simulate(scene(), fps=math.nan), "fps = nan must be a number from 0.01 to 10000"),
         (lambda: Knobs(objects="3"), "objects = '3' must be a whole number"),
         (lambda: Knobs(objects=True), "objects = True must be a whole number"),
         (lambda: Knobs(objects=MOST + 1), "objects = 5 must be a whole number from 0 to 4: more leave a law no room"),

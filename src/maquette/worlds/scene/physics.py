@@ -13,6 +13,7 @@ import numpy as np
 import pymunk
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import area, outline, pieces
 from maquette.worlds.scene.state import Clip, Contact, Ground, Pendulum, Point, Ramp, Scene, Thing, Water
 from maquette.worlds.scene.vocabulary import Law, Material, Shape
@@ -150,14 +151,13 @@ def simulate(
     """
     if scene.view != "side":
         raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")
+    checks.number("fps", fps, 0.01, 1e4)
     for name in ("position", "angle", "velocity", "spin"):
         if not np.isfinite(getattr(scene, name)).all():
             raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
     for rod in scene.scenery:
         if isinstance(rod, Pendulum) and not 0 <= rod.bob < len(scene.things):
-            raise UserError(
-                f"Pendulum.bob = {rod.bob} is not one of the {len(scene.things)} things; number one of them."
-            )
+            raise UserError(f"Pendulum.bob = {rod.bob} is not one of the {len(scene.things)} things; name one of them.")
     world = _World.of(scene, gravity=gravity, restitution=restitution, upright=upright, walls=walls)
     world.refuse_overlaps()
     position, angle, velocity, spin = world.film(scene, frames=frames, fps=fps)

@@ -5,7 +5,7 @@ angles are counterclockwise in radians, times in seconds.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -102,6 +102,11 @@ class Zone:
     colour: Colour
     centre: Point
     half: float = 0.14
+
+    def __post_init__(self) -> None:
+        checks.word("colour", self.colour, COLOURS)
+        for value in self.centre:
+            checks.number("centre of a zone", value, -1, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +224,8 @@ class Clip:
 
 
 def _refuse_shapes(state: Scene | Clip, frames: tuple[int, ...]) -> None:
-    """Raise a UserError if not every thing has its place, angle, velocity and spin."""
+    """Raise a UserError if there is no such view, or not every thing has its place, angle, velocity and spin."""
+    checks.word("view", state.view, get_args(View))
     things = (*frames, len(state.things))
     for name, shape in (("position", (*things, 2)), ("angle", things), ("velocity", (*things, 2)), ("spin", things)):
         if np.shape(getattr(state, name)) != shape:
