@@ -217,6 +217,14 @@ def test_the_foretold_waits_for_its_prediction(toy):
         assert said.measures == {"score": 2 * high - low}
 
 
+def test_what_was_foretold_is_evidence_beside_its_prediction_only(toy):
+    toy.run()
+    (toy.directory / "smoke" / "predictions" / "1.json").unlink()
+    found = read_evidence(load_study(str(toy.path)), "smoke", toy.directory / "smoke")
+    assert {seed for arm, seed in found.records if arm == "far"} == {0}
+    assert {seed for arm, seed in found.records if arm == "low"} == {0, 1}
+
+
 def test_another_prediction_needs_the_foretold_trial_again(toy):
     toy.run()
     before = {path: path.read_text() for path in toy.directory.glob("smoke/predictions/*")}

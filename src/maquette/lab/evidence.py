@@ -160,6 +160,9 @@ def find_evidence(
     store = Store(directory=directory, study=study.name, shared=shared)
     known = settings(study, scale)
     there = [(arm, seed) for arm, setting in known.items() for seed in store.seeds(arm, setting)]
+    said = {seed: found for _, seed in there if (found := store.prediction(seed, known))}
+    # What is foretold is no evidence where nothing was said of it before: in a bend whose predictions failed, say.
+    there = [(arm, seed) for arm, seed in there if arm not in study.foretold or seed in said]
     records = {
         (arm, seed): record
         for arm, seed in there
@@ -175,7 +178,7 @@ def find_evidence(
         scale_name=scale_name,
         scale=scale,
         records=records,
-        predictions={seed: found for seed in found_seeds if (found := store.prediction(seed, known))},
+        predictions={seed: found for seed, found in said.items() if seed in found_seeds},
         artifacts={name: record for name, record in made.items() if record},
         beside=tuple(sorted({seed for _, seed in there} - found_seeds)) if seeds is not None else (),
     )

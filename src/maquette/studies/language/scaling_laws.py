@@ -184,7 +184,7 @@ def points_of(trials: Trials, shuffled: bool = False) -> list[Point]:
 
 def foretell(trials: Trials) -> Measures:
     """What each law, fitted on the small runs alone, says of the large run."""
-    large = replace(SIZES["large"], shrink=trials[FITTED[-1]]["shrink"])
+    large = replace(SIZES["large"], shrink=next(trials[arm]["shrink"] for arm in FITTED if arm in trials))
     n, d = large.model.parameters, large.steps(LARGE) * large.batch
     points, worst = points_of(trials), math.log(large.vocabulary)  # no law is charged with more than a blind guess
 
