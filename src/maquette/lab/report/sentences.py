@@ -269,7 +269,8 @@ def findings(study: Study, curves: Sequence[Curve]) -> str:
 def finding(curve: Curve) -> str:
     """Where a claim breaks along an axis, in plain words."""
     if curve.unbent.verdict is not Verdict.REPRODUCED:
-        return f"{curve.unbent.verdict} even as it stands, with so few seeds, so that nothing can be seen to break it"
+        why = "at this scale" if curve.unbent.verdict is Verdict.REFUTED else "with so few seeds"
+        return f"{curve.unbent.verdict} even as it stands, {why}, so that nothing can be seen to break it"
     if not curve.breaks_at:
         seen, of = len(curve.readings), len(curve.axis.bends)
         return "reproduced at every place" if seen == of else f"reproduced at the {seen} of {of} places seen so far"
