@@ -14,11 +14,12 @@ from rich.console import Console
 
 from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
-from maquette.core.records import Prediction, Record, read_record
-from maquette.lab.evidence import read_evidence
+from maquette.core.records import Prediction, Record, read_record, write_record
+from maquette.lab.evidence import find_evidence, read_evidence, settings
 from maquette.lab.report.contents import section
 from maquette.lab.report.page import write_page
 from maquette.lab.runner import run_study
+from maquette.lab.store import Store
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 from maquette.lab.verdicts import Verdict
@@ -219,8 +220,13 @@ def test_the_foretold_waits_for_its_prediction(toy):
 
 def test_what_was_foretold_is_evidence_beside_its_prediction_only(toy):
     toy.run()
-    (toy.directory / "smoke" / "predictions" / "1.json").unlink()
-    found = read_evidence(load_study(str(toy.path)), "smoke", toy.directory / "smoke")
+    study, folder = load_study(str(toy.path)), toy.directory / "bends"
+    known, store = settings(study, study.scales.smoke), Store(directory=folder, study="toy", shared=True)
+    for record in toy.trials().values():
+        store.write_trial(record, known[record.arm])
+    said = read_record(toy.directory / "smoke" / "predictions" / "0.json", Prediction)
+    write_record(store.prediction_path(0, known), said)
+    found = find_evidence(study, "smoke", study.scales.smoke, folder, shared=True)
     assert {seed for arm, seed in found.records if arm == "far"} == {0}
     assert {seed for arm, seed in found.records if arm == "low"} == {0, 1}
 

@@ -161,8 +161,8 @@ def find_evidence(
     known = settings(study, scale)
     there = [(arm, seed) for arm, setting in known.items() for seed in store.seeds(arm, setting)]
     said = {seed: found for _, seed in there if (found := store.prediction(seed, known))}
-    # What is foretold is no evidence where nothing was said of it before: in a bend whose predictions failed, say.
-    there = [(arm, seed) for arm, seed in there if arm not in study.foretold or seed in said]
+    # Bends that leave arms out share the trials of what is foretold: of one whose prediction failed they say nothing.
+    there = [(arm, seed) for arm, seed in there if not shared or arm not in study.foretold or seed in said]
     records = {
         (arm, seed): record
         for arm, seed in there
