@@ -59,7 +59,7 @@ def test_captions_of_true_clips_are_found_to_hold(bounce):
         found = judge(captions, frames_of_many(clips, 32), bounce.fps)
         assert all(one.holds and one.right == one.n > 0 for one in found)
         counted = tally(found)
-        assert counted["sentence"].value == counted["all"].value == 1
+        assert counted["sentence"].accuracy == counted["all"].accuracy == 1
         assert counted["all"].n == sum(counted[name].n for name in ("shape", "colour", "size", "material"))
 
 
