@@ -379,3 +379,15 @@ def test_a_second_derivative_through_onednn_is_refused_rather_than_wrong(onednn)
     (first,) = torch.autograd.grad(linear(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         first.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "turned", [lambda g: g[:1].expand(6, 8), lambda g: g[:, :1].expand(6, 8), lambda g: g.T.clone().T]
+)
+def test_gradients_of_any_strides_are_the_product_s(turned):
+    """Sums and means hand back gradients whose rows lie on one another."""
+    layer, x = Linear(5, 8), torch.randn(6, 5, requires_grad=True)
+    gradient = turned(torch.randn(6, 8))
+    layer(x).backward(gradient)
+    torch.testing.assert_close(x.grad, gradient.contiguous() @ layer.weight.detach())
+    torch.testing.assert_close(layer.weight.grad, gradient.contiguous().T @ x.detach())

@@ -48,7 +48,7 @@ KS = (1, 4, 16, 64, 256)
 WHOLE, DRAWN = 31, 17
 """Tokens of a prompt with its reply, and of what is computed to draw it: the reply and a share of the prompt."""
 REINFORCED = WHOLE + DRAWN / 3
-"""What a reply costs that is drawn and learned from, in tokens learned: drawing takes one pass, learning three."""
+"""What a reply costs, in tokens learned (three passes each): drawn in one, and learned; a reference's pass apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +332,7 @@ STUDY = Study(
             by=0.03,
             control="shuffled distilled",
             text="Learning a larger model's traces beats reinforcing the smaller model at equal compute",
-            contested="The teacher is larger and has read clean workings too: which of the two helps is not told apart",
+            contested="The teacher is larger and cleaner, not told apart; the budget leaves RL's reference passes out",
             paper="32B: 72.6 distilled against 47.0 by reinforcement (v1)",
         ),
         InRange(
