@@ -1,6 +1,7 @@
 """Is what was read what the frames show? It is drawn again and compared; what fits is given its velocities and law."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,13 @@ compression do, they do everywhere, and in frames that are else as drawn less th
 thing from another. In the side view, where nobody asks which of two things that touch lies in front, that alone is as
 much."""
 
+TINGE, OF_ALL = 8.0, 2.0
+"""Largest differences, of 255, between the colour of a thing and of its drawing, over all frames and with what lies
+about it: of itself, and times what all are off on average. What blur and compression take from a thing they give to its
+surroundings, and noise averages out; a paint that is none of the vocabulary's, though nearly that of another material,
+does neither. Clean things are off by 2 at most."""
+AROUND = 5 / 32
+"""Width of what lies about a place, in widths of a frame."""
 SHARED = 0.2
 """Share of the smaller of two things of one colour that they must have in common to be one blob."""
 
@@ -40,26 +48,11 @@ def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list
     off = frames[fine].astype(np.float32) - drawn
     smooth = np.abs(ndimage.uniform_filter(off, (0, 0, 3, 3, 0)))
     mean, peaks = smooth.mean(axis=(1, 2, 3, 4)), smooth.max(-1)
-    for i, clip, of_mean, of_pixels in zip(fine, clips, mean.tolist(), peaks, strict=True):
-        frame, row, column = np.unravel_index(of_pixels.argmax(), of_pixels.shape)
-        peak, why = float(of_pixels.max()), ""
-        most = min(PEAK, CLEAN + NOISE * of_mean) if clip.view == "top" else PEAK
-        if peak > most or of_mean > MEAN:
-            where = f"about ({(column + 0.5) / size:.2f}, {1 - (row + 0.5) / size:.2f})"
-            why = (
-                f"frame {frame} is not explained {where}: it is off by {peak:.0f} of 255 there, by {of_mean:.1f} in all"
-            )
-        elif peak > THING and (found := _unlike(clip, of_pixels)) is not None:
-            number, frame, off_by = found
-            thing = clip.things[number]
-            looks = f"{thing.size} {thing.colour} {thing.shape}"
-            why = f"frame {frame}: what is most like a {looks} is off by {off_by:.0f} of 255"
-        elif found := _one_blob(readings[i], clip, size):
-            a, b = (f"a {one.size} {one.colour} {one.shape}" for one in found)
-            why = f"{a} and {b} are one blob in every frame"
-        if why:
-            readings[i] = Reading(rejected=why, residual_peak=peak, residual_mean=of_mean)
+    for i, clip, unlike, of_mean, of_pixels in zip(fine, clips, off, mean.tolist(), peaks, strict=True):
+        if why := _why_not(readings[i], clip, unlike, of_mean, of_pixels):
+            readings[i] = Reading(rejected=why, residual_peak=float(of_pixels.max()), residual_mean=of_mean)
             continue
+        peak = float(of_pixels.max())
         residuals = law_residuals(readings[i])
         readings[i] = replace(
             readings[i], residual_peak=peak, residual_mean=of_mean, law=law_obeyed(residuals), law_residuals=residuals
@@ -67,39 +60,75 @@ def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list
     return readings
 
 
-def _one_blob(reading: Reading, clip: Clip, size: int) -> tuple[Thing, Thing] | None:
-    """Two things of one colour that overlap whenever both are seen: what else they might be, nobody can tell."""
+def _why_not(
+    reading: Reading,
+    clip: Clip,
+    off: Float32[np.ndarray, "frames size size 3"],
+    mean: float,
+    smooth: Float32[np.ndarray, "frames size size"],
+) -> str:
+    """What the drawing of a clip does not explain, if there is anything."""
+    size = len(smooth[0])
+    frame, row, column = np.unravel_index(smooth.argmax(), smooth.shape)
+    peak = float(smooth.max())
+    if peak > (min(PEAK, CLEAN + NOISE * mean) if clip.view == "top" else PEAK) or mean > MEAN:
+        where = f"about ({(column + 0.5) / size:.2f}, {1 - (row + 0.5) / size:.2f})"
+        return f"frame {frame} is not explained {where}: it is off by {peak:.0f} of 255 there, by {mean:.1f} in all"
+    covers = _covers(clip, size)
+    if peak > THING and (found := _unlike(covers, smooth)) is not None:
+        number, frame, off_by = found
+        return f"frame {frame}: what is most like {_named(clip.things[number])} is off by {off_by:.0f} of 255"
+    for thing, cover in zip(clip.things, covers, strict=True):
+        if (off_by := _tinge(cover, off)) > TINGE + OF_ALL * mean:
+            return f"the colour of what is most like {_named(thing)} is off by {off_by:.0f} of 255"
+    if pair := _one_blob(reading, covers):
+        a, b = (_named(clip.things[number]) for number in pair)
+        return f"{a} and {b} are one blob in every frame"
+    return ""
+
+
+def _named(thing: Thing) -> str:
+    return f"a {thing.size} {thing.colour} {thing.shape}"
+
+
+def _covers(clip: Clip, size: int) -> list[Float32[np.ndarray, "frames size size"]]:
+    """The share of each pixel that each thing alone covers."""
     paths = np.concatenate([clip.position, clip.angle[:, :, None]], axis=2).transpose(1, 0, 2)
     ground, flat = torch.zeros(len(clip), size * size, 3), np.zeros(clip.angle.shape, int)
-    for pair in itertools.combinations(range(len(clip.things)), 2):
-        a, b = (clip.things[number] for number in pair)
-        both = reading.visible[:, pair].all(1)
-        if a.colour != b.colour or not both.any():
+    those = (flat + np.arange(len(clip.things)) == number for number in range(len(clip.things)))
+    return [covered(ground, clip.things, paths, flat, one).numpy().reshape(-1, size, size) for one in those]
+
+
+def _one_blob(reading: Reading, covers: Sequence[Float32[np.ndarray, "frames size size"]]) -> tuple[int, int] | None:
+    """Two things of one colour that overlap whenever both are seen: what else they might be, nobody can tell."""
+    for a, b in itertools.combinations(range(len(covers)), 2):
+        both = reading.visible[:, (a, b)].all(1)
+        if reading.things[a].colour != reading.things[b].colour or not both.any():
             continue
-        one, other = (
-            covered(ground, clip.things, paths, flat, flat + np.arange(len(clip.things)) == number) for number in pair
-        )
-        shared = torch.minimum(one, other).sum(1) / torch.minimum(one.sum(1), other.sum(1)).clamp(min=1)
-        if (shared.numpy()[both] > SHARED).all():
+        area = np.minimum(covers[a].sum((1, 2)), covers[b].sum((1, 2)))
+        shared = np.minimum(covers[a], covers[b]).sum((1, 2)) / np.maximum(area, 1)
+        if (shared[both] > SHARED).all():
             return a, b
     return None
 
 
-def _unlike(clip: Clip, off: Float32[np.ndarray, "frames size size"]) -> tuple[int, int, float] | None:
+def _unlike(
+    covers: Sequence[Float32[np.ndarray, "frames size size"]], off: Float32[np.ndarray, "frames size size"]
+) -> tuple[int, int, float] | None:
     """The thing that is least like its drawing, in which frame, and by how much, if that is too much."""
-    paths = np.concatenate([clip.position, clip.angle[:, :, None]], axis=2).transpose(1, 0, 2)
-    ground = torch.zeros(len(off), off[0].size, 3)
-    flat = np.zeros(clip.angle.shape, int)
     worst = None
-    for number in range(len(clip.things)):
-        alone = np.zeros(clip.angle.shape, bool)
-        alone[:, number] = True
-        cover = covered(ground, clip.things, paths, flat, alone).numpy().reshape(off.shape)
+    for number, cover in enumerate(covers):
         unlike = (off * cover).sum((1, 2)) / np.maximum(cover.sum((1, 2)), 1)
         frame = int(unlike.argmax())
         if unlike[frame] > (worst[2] if worst else THING):
             worst = number, frame, float(unlike[frame])
     return worst
+
+
+def _tinge(cover: Float32[np.ndarray, "frames size size"], off: Float32[np.ndarray, "frames size size 3"]) -> float:
+    """How far a thing's colour is from its drawing's over all frames, in the channel in which it is farthest."""
+    about = ndimage.maximum_filter(cover, (0, *[round(AROUND * cover.shape[1])] * 2))
+    return float(np.abs(np.einsum("fyx,fyxc->c", about, off)).max() / max(cover.sum(), 1))
 
 
 def drawable(reading: Reading) -> Clip:
