@@ -20,7 +20,7 @@ MUCH = 0.7
 """Share of its largest area that must be seen of a thing in a frame in which it is weighed."""
 TURNS = 5
 """Angles tried within a shape's symmetry: the best is then near enough to be refined."""
-AREAS = (0.62, 1.5)
+AREAS = (0.5, 1.5)
 """Bounds on the area that was seen over that of a hypothesis."""
 FINALISTS = 3
 DOUBT = 5000.0

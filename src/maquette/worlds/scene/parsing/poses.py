@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from maquette.worlds.scene.drawing import Looks
 from maquette.worlds.scene.parsing.identity import PERIOD, TURNS, Sight
 from maquette.worlds.scene.parsing.sightings import Track
-from maquette.worlds.scene.parsing.windows import CERTAIN, Windows, looks_in_rows
+from maquette.worlds.scene.parsing.windows import CERTAIN, Windows, looks_at, looks_in_rows
 from maquette.worlds.scene.state import Thing
 from maquette.worlds.scene.vocabulary import SHAPES, SIZES
 
@@ -18,6 +18,9 @@ VISIBLE = 0.15
 LEEWAY, TURN = 1.5, 0.2
 """Pixels and radians by which a thing seen in part may be off what its whole sightings let expect, as deviations."""
 ROUNDS = 3
+POOR = 4.0
+"""A pose is fitted again if it leaves so many times what a good one of its thing does, beside 1 of 255 a pixel; if it
+still does, the thing is not seen whole there."""
 SPAN = 0.06
 """Widths beyond its reach about which a thing that is seen in part is looked for."""
 
@@ -49,9 +52,22 @@ def _follow_whole(
     centre = np.array([tracks[i].centre[f] for i, f in zip(which, frame, strict=True)])
     looks = looks_in_rows([things[i] for i in which])
     windows = sight.windows(_stacked(tracks, which, frame), which, centre, max(things[i].reach for i in group))
-    poses, _ = windows.fit(looks, turned(windows, looks, centre, []), ROUNDS)
-    for i, f, pose in zip(which, frame, poses, strict=True):
-        found[i][f] = pose
+    poses, loss = windows.fit(looks, turned(windows, looks, centre, []), ROUNDS)
+
+    def poor() -> Int[np.ndarray, " some"]:
+        good = np.array([np.quantile(loss[which == i], 0.25) for i in which])
+        fine = loss <= POOR * good + windows.seen.shape[1]
+        for i, f, pose in zip(which[fine], frame[fine], poses[fine], strict=True):
+            found[i][f] = pose
+        return np.flatnonzero(~fine)
+
+    if len(again := poor()):
+        expected = np.array([expectation(found[i])[f] for i, f in zip(which[again], frame[again], strict=True)])
+        for start in (poses[again], expected):
+            better, left = windows.part(again).fit(looks_at(looks, again), start, 2 * ROUNDS)
+            helped = left < loss[again]
+            poses[again[helped]], loss[again[helped]] = better[helped], left[helped]
+        poor()
 
 
 def _follow_partly(
