@@ -165,7 +165,7 @@ def with_parts(old: str, parts: Mapping[str, str]) -> str:
 def parser_table(record: dict[str, Any]) -> str:
     """A row for each kind of clips: rejected ones, errors among the others, and how far off places are."""
     names = list(record["rows"][0]["wrong"])
-    header = ["clips", "n", "rejected", *names, "place off, px: median, 99 %", "speed off: median"]
+    header = ["clips", "n", "rejected", *names, "place off, px: median, 99 %", "speed off, widths/s: median, 95 %"]
     lines = ["| " + " | ".join(header) + " |", "|---" * len(header) + "|"]
     for row in record["rows"]:
         title = f"{row['view']}, {row['size']} px: {row['clips']}" + (
@@ -174,7 +174,8 @@ def parser_table(record: dict[str, Any]) -> str:
         cells = [title, str(row["n"]), f"{row['rejected'] / row['n']:.1%}"]
         cells += [f"{bad / of:.1%} of {of}" if of else "" for bad, of in row["wrong"].values()]
         if row["places"]:
-            cells += [f"{row['pixels_median']:.3f}, {row['pixels_99']:.2f}", f"{row['velocity_median']:.4f}"]
+            cells.append(f"{row['pixels_median']:.3f}, {row['pixels_99']:.2f}")
+            cells.append(f"{row['velocity_median']:.4f}, {row['velocity_95']:.2f}")
         else:
             cells += ["", ""]
         lines.append("| " + " | ".join(cells) + " |")

@@ -10,17 +10,19 @@ from maquette.core.errors import UserError
 from maquette.worlds.scene.actions.environment import SceneEnv
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.vector import SceneVectorEnv
-from maquette.worlds.scene.laws import MOST, Knobs, law_clip
+from maquette.worlds.scene.laws import MOST, Knobs, law_clip, random_clip
 from maquette.worlds.scene.metrics import Asked, Description, law_deviation
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.relations import Related
 from maquette.worlds.scene.physics import simulate
 from maquette.worlds.scene.render import frame_of, frames_of
-from maquette.worlds.scene.state import Scene, Thing, Zone
+from maquette.worlds.scene.state import Ground, Scene, Thing, Zone
 from maquette.worlds.scene.words.interpreter import achieved, answer, is_true
 
 CLIP = law_clip("inertia", 0, Knobs(objects=1))
 SCENE = CLIP.scene(0)
+ENV = SceneEnv(size=0)
+ENV.reset(seed=0)
 RED = Thing(shape="ball", colour="red")
 
 
@@ -44,6 +46,19 @@ def scene(**changes):
         (lambda: Knobs(fps="8"), "fps = '8' must be a number from 1 to 240"),
         (lambda: Knobs(speed=1e9), "speed = 1000000000.0 must be a number from 0.01 to 100"),
         (lambda: Knobs(speed=math.inf), "speed = inf must be a number"),
+        (
+            lambda: simulate(scene(position=np.array([[5.0, 5.0]]))),
+            "thing 0 is at (5, 5); the frame reaches from 0 to 1",
+        ),
+        (
+            lambda: simulate(scene(scenery=(Ground(), Ground(height=0.2)))),
+            "scenery holds 2 parts of kind Ground; give one",
+        ),
+        (lambda: simulate(scene(scenery=(Ground(height=2.0),))), "Ground.height = 2.0 must be a number from 0 to 0.9"),
+        (lambda: law_clip("inertia", -1), "seed = -1 must be a whole number"),
+        (lambda: random_clip(1.5), "seed = 1.5 must be a whole number"),
+        (lambda: ENV.step(np.array([1j, 0])), "is no array of numbers; give the shape (2,)"),
+        (lambda: ENV.step(np.array([True, False])), "is no array of numbers; give the shape (2,)"),
         (lambda: law_clip(None, 0), "law = None is none of this world"),
         (lambda: law_clip("inertia", 0, thing="red ball"), "thing = 'red ball' must be a Thing"),
         (lambda: law_clip("inertia", 0, Knobs(colours=("blue",)), thing=RED), "thing: red contradicts colours"),

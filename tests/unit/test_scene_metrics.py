@@ -100,6 +100,22 @@ def test_a_relation_asked_for_the_wrong_way_round_is_wrong():
         assert accuracy["relation"].right == is_right
 
 
+def test_frames_that_are_garbage_count_as_errors_in_every_score(clips):
+    """Through the parser: frames of noise beside good ones are half as accurate, and farther from the clean ones."""
+    clean = frames_of_many(clips, 32)
+    noise = np.random.default_rng(0).integers(0, 256, clean.shape, np.uint8)
+    read = read_clips(np.concatenate([clean, noise]))
+    asked, half = [Asked.of(clip) for clip in clips], len(clips)
+    alone, mixed = attribute_accuracy(read[:half], asked), attribute_accuracy(read, asked * 2)
+    assert {name: one.accuracy for name, one in mixed.items()} == {
+        name: one.accuracy / 2 for name, one in alone.items()
+    }
+    laws = [clip.law for clip in clips]
+    assert law_deviation(read, laws * 2) > law_deviation(read[:half], laws)
+    truth = [Reading.of(clip) for clip in clips]
+    assert frechet_distance(read, truth).value > frechet_distance(read[:half], truth).value
+
+
 def test_law_deviation_is_small_for_right_motion_and_whole_for_garbage(clips):
     truth = [Reading.of(clip) for clip in clips]
     right = law_deviation(truth, LAWS)

@@ -224,6 +224,31 @@ def test_what_is_wrong_on_a_table_top_is_not_explained_away(benchmark, kind):
     assert all(reading.rejected for reading in read_clips(wrong, clips[0].fps))
 
 
+def test_a_colour_between_two_that_is_nearly_another_material_is_rejected(benchmark):
+    clip = benchmark.top_clip(42_054)
+    wrong = benchmark.between_colours(clip, SIZE, 42_054)
+    (reading,) = read_clips(wrong[None], clip.fps)
+    assert "the colour of what is most like a small pink triangle is off" in reading.rejected
+
+
+@pytest.mark.parametrize(
+    ("seed", "size"),
+    [
+        pytest.param(42_425, 32, id="going behind a screen, and taken for whole"),
+        pytest.param(42_448, 64, id="coming out from behind a screen"),
+        pytest.param(42_510, 64, id="turned a little further than a first fit finds"),
+        pytest.param(42_518, 32, id="in water of nearly its colour"),
+        pytest.param(42_522, 64, id="three quarters seen beside a screen"),
+    ],
+)
+def test_clips_of_the_side_are_read_back(benchmark, seed, size):
+    clip = benchmark.side_clip(seed)
+    found = benchmark.errors([clip], read_clips(frames_of_many([clip], size), clip.fps), size)
+    assert found["rejected"] == 0
+    assert all(wrong == 0 for wrong, _ in found["wrong"].values())
+    assert found["pixels_beyond_half"] == 0
+
+
 def test_what_changes_after_it_was_half_hidden_is_found_to_change(benchmark):
     clip = benchmark.top_clip(30_089)
     wrong = benchmark.changed(clip, SIZE, 30_089, "shape")

@@ -240,7 +240,7 @@ def _plates(evidence: Evidence, criticism: Criticism | None, improvement: Improv
     if criticism:
         found += [_bent(evidence.study, curves) for curves in _by_axis(criticism)]
     if improvement and len(improvement.candidates) > 1:
-        # Wide, as those of the criticism: where two of these leave it too little of a page, a narrow one lies under them.
+        # Wide as the criticism's: where two of these leave it too little of a page, a narrow one lies under them.
         found.append(_plate(search_history(improvement), "fig:search", wide=True))
     return found
 

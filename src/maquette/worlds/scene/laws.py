@@ -87,8 +87,9 @@ def random_clip(seed: int, knobs: Knobs = Knobs()) -> Clip:
     """A clip of a law drawn by the seed, among those that the knobs allow.
 
     Raises:
-        UserError: they allow none.
+        UserError: they allow none, or the seed is none.
     """
+    checks.whole("seed", seed, 0, 2**63 - 1)
     order = [LAWS[number] for number in numpy_generator(seed, "law").permutation(len(LAWS)).tolist()]
     for law in order:
         found = _found(law, seed, knobs)
@@ -123,6 +124,7 @@ def law_clip(
         UserError: words that contradict one another, or no stage could be found.
     """
     checks.word("law", law, LAWS)
+    checks.whole("seed", seed, 0, 2**63 - 1)
     if direction is not None:
         checks.word("direction", direction, ("left", "right"))
         if law == "buoyancy":

@@ -119,6 +119,21 @@ def add_solid(space: pymunk.Space, corners: Sequence[Point], *, friction: float,
     return solid
 
 
+def _refuse_places(scene: Scene) -> None:
+    """Raise a UserError if the ground is not one, or a thing is far outside the frame."""
+    grounds = [part for part in scene.scenery if isinstance(part, Ground)]
+    if len(grounds) > 1:
+        raise UserError(f"scenery holds {len(grounds)} parts of kind Ground; give one.")
+    for ground in grounds:
+        checks.number("Ground.height", ground.height, 0, 0.9)
+        checks.number("Ground.friction", ground.friction, 0)
+    for number, (x, y) in enumerate(scene.position.tolist()):
+        if not (-1 <= x <= 2 and -1 <= y <= 2):
+            raise UserError(
+                f"position: thing {number} is at ({x:g}, {y:g}); the frame reaches from 0 to 1, give -1 to 2."
+            )
+
+
 def simulate(
     scene: Scene,
     *,
@@ -155,6 +170,7 @@ def simulate(
     for name in ("position", "angle", "velocity", "spin"):
         if not np.isfinite(getattr(scene, name)).all():
             raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
+    _refuse_places(scene)
     for rod in scene.scenery:
         if isinstance(rod, Pendulum) and not 0 <= rod.bob < len(scene.things):
             raise UserError(f"Pendulum.bob = {rod.bob} is not one of the {len(scene.things)} things; name one of them.")

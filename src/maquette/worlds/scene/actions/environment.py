@@ -96,9 +96,12 @@ class Setting:
         names = ACTIONS[self.embodiment]
         wanted = (*count, len(names))
         try:
-            found = np.asarray(action, np.float64)
-        except (TypeError, ValueError) as error:
+            given = np.asarray(action)
+        except ValueError as error:  # rows of several lengths
             raise UserError(f"action = {action!r} is no array of numbers; give the shape {wanted}.") from error
+        if given.dtype.kind not in "fiu":
+            raise UserError(f"action = {action!r} is no array of numbers; give the shape {wanted}.")
+        found = given.astype(np.float64)
         if found.shape != wanted:
             raise UserError(f"action has the shape {found.shape}, a {self.embodiment}'s {wanted}: {', '.join(names)}.")
         if not np.isfinite(found).all():
