@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 INK, MUTED, GRID, PAPER = "#1b1f24", "#8a919b", "#dfe3e8", "#ffffff"
 COLOURS = ("#2f6db3", "#d1652b", "#2c8c63", "#8b5bb5", "#b8902a", "#c2487f", "#4a9aa8", "#6b6f76")
 VERDICT_COLOURS = {"reproduced": "#2c8c63", "refuted": "#c2413b", "undecided": "#b8902a", "unsound": "#8b5bb5"}
-Medium = Literal["page", "column", "wide", "slide"]
-"""Where a figure is seen: on the HTML page, in a column of the paper, across both, or on a slide."""
+Medium = Literal["page", "paper", "slide"]
+"""Where a figure is seen: on the HTML page, across both columns of the paper, or on a slide."""
 SIZES: dict[Medium, tuple[float, float]] = {
     "page": (6.2, 3.7),
-    "column": (4.1, 2.9),
-    "wide": (7.4, 2.8),
+    "paper": (7.4, 2.8),
     "slide": (6.6, 3.1),
 }
 """Inches; only the page's figures bear their title, the others have it in words beside them."""
@@ -162,7 +161,7 @@ def _render(figure: Figure, form: Literal["svg", "svg file", "png"], medium: Med
         axes = canvas.subplots()
         _paint(axes, figure, SIZES[medium][0])
         if any(series.label for series in figure.series):
-            _legend(axes, sum(bool(series.label) for series in figure.series), narrow=medium == "column")
+            _legend(axes, sum(bool(series.label) for series in figure.series))
         if medium == "page":
             axes.set_title(figure.title)
         return _saved(canvas, form, f"{medium} {figure.slug}")
@@ -253,12 +252,10 @@ def _draw_series(axes: "Axes", series: Series, colour: str) -> None:
     axes.plot(series.x, series.y, color=colour, label=series.label or None, zorder=3, **styles[series.mark])
 
 
-def _legend(axes: "Axes", entries: int, narrow: bool) -> None:
-    if entries <= 5:
+def _legend(axes: "Axes", entries: int) -> None:
+    if entries <= 3:
         axes.legend(loc="best", handlelength=1.6)
-    elif narrow:  # below the data, where it hides none
-        axes.figure.legend(loc="outside lower center", ncols=2, handlelength=1.6, columnspacing=1.2)
-    else:
+    else:  # beside the data, where it hides none
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.6)
 
 
@@ -282,7 +279,7 @@ def forest(judgements: Mapping[str, "Judgement"], medium: Medium = "page") -> st
     """Named claims as a forest plot, a panel each since units differ: effects, intervals, region; controls in grey."""
     import matplotlib
 
-    columns = 1 if medium in ("page", "column") or len(judgements) < 3 else 2 if len(judgements) < 7 else 3
+    columns = 1 if medium == "page" or len(judgements) < 3 else 2 if len(judgements) < 7 else 3
     tests = [1 + len(one.controls) for one in judgements.values()]
     rows = [max(tests[start : start + columns]) for start in range(0, len(tests), columns)]
     with matplotlib.rc_context(_STYLE | {"axes.grid": False, "axes.spines.left": False}):

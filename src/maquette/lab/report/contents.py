@@ -30,7 +30,6 @@ class Plate:
     caption: str
     alt: str
     draw: Callable[[Medium], str]
-    wide: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,25 +233,23 @@ def _exhibits(folder: Path) -> list[Exhibit]:
 def _plates(evidence: Evidence, criticism: Criticism | None, improvement: Improvement | None) -> list[Plate]:
     """In the order in which a report shows them, the study's own picture first."""
     drawn = evidence.study.figures(evidence.by_seed) if evidence.study.figures and evidence.by_seed else []
-    found = [_plate(one, f"fig:{one.slug}", wide=place == 0) for place, one in enumerate(drawn)]
+    found = [_plate(one, f"fig:{one.slug}") for one in drawn]
     if evidence.judgements:
         found.insert(1, _forest(evidence))
     if criticism:
         found += [_bent(evidence.study, curves) for curves in _by_axis(criticism)]
     if improvement and len(improvement.candidates) > 1:
-        # Wide as the criticism's: where two of these leave it too little of a page, a narrow one lies under them.
-        found.append(_plate(search_history(improvement), "fig:search", wide=True))
+        found.append(_plate(search_history(improvement), "fig:search"))
     return found
 
 
-def _plate(figure: Figure, label: str, wide: bool = False) -> Plate:
+def _plate(figure: Figure, label: str) -> Plate:
     return Plate(
         label=label,
         title=figure.title,
         caption=figure.caption,
         alt=figure.alt or f"{figure.title}: {figure.caption}",
         draw=lambda medium: figures.draw(figure, medium),
-        wide=wide,
     )
 
 
@@ -265,7 +262,6 @@ def _forest(evidence: Evidence) -> Plate:
         caption=f"Effects{intervals}; green: where the claim holds. Controls, in grey, must fail: lie outside it.",
         alt="The claims' effects, with their controls",
         draw=lambda medium: figures.forest(named, medium),
-        wide=len(named) > 2,
     )
 
 
@@ -276,7 +272,7 @@ def _bent(study: Study, curves: Sequence[Curve]) -> Plate:
     def draw(medium: Medium) -> str:
         if medium == "slide" or len(drawn) == 1:
             return figures.draw(drawn[0], medium)
-        return figures.draw_panels(drawn, medium, columns=1 if medium == "column" else 2 if len(drawn) in (2, 4) else 3)
+        return figures.draw_panels(drawn, medium, columns=2 if len(drawn) in (2, 4) else 3)
 
     axis = curves[0].axis
     return Plate(
@@ -285,7 +281,6 @@ def _bent(study: Study, curves: Sequence[Curve]) -> Plate:
         caption="Each claim's effect with pointwise 95 % intervals; green: where the claim holds.",
         alt=f"Effects of the claims along {axis.name}",
         draw=draw,
-        wide=len(drawn) > 2,
     )
 
 

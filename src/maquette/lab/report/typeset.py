@@ -4,7 +4,7 @@ import datetime
 import importlib.resources
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,10 @@ def write_paper(path: Path, section: Section) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    media: list[Medium] = ["wide" if plate.wide else "column" for plate in section.plates]
-    _write(path, "paper.typ", section, _document(section), media)
+    _write(path, "paper.typ", section, _document(section), "paper")
 
 
-def _write(path: Path, template: str, section: Section, document: Mapping[str, Any], media: Sequence[Medium]) -> None:
+def _write(path: Path, template: str, section: Section, document: Mapping[str, Any], medium: Medium) -> None:
     """Typeset a template beside the document and its figures, as of the records' day: the same bytes every time."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -36,7 +35,7 @@ def _write(path: Path, template: str, section: Section, document: Mapping[str, A
             (folder / file).write_bytes(
                 (importlib.resources.files("maquette.lab.report") / "templates" / file).read_bytes()
             )
-        for number, (plate, medium) in enumerate(zip(section.plates, media, strict=True), 1):
+        for number, plate in enumerate(section.plates, 1):
             (folder / f"figure-{number}.svg").write_text(plate.draw(medium), encoding="utf-8")
         (folder / "report.json").write_text(json.dumps(document), encoding="utf-8")
         midnight = datetime.datetime.combine(section.date, datetime.time(), datetime.UTC)
@@ -75,7 +74,7 @@ def _in_nodes(one: Any, *names: str) -> dict[str, Any]:
 
 
 def _plate(one: Plate, number: int) -> dict[str, Any]:
-    kept = {"label": one.label, "alt": one.alt, "wide": one.wide, "file": f"figure-{number}.svg"}
+    kept = {"label": one.label, "alt": one.alt, "file": f"figure-{number}.svg"}
     return {**kept, "title": words(one.title), "caption": words(one.caption)}
 
 
@@ -94,7 +93,7 @@ def write_slides(path: Path, section: Section) -> int:
     pages = choose(section)
     titles = {label: f"“{title}”" for label, title in section.parts.items()}
     document = _document(section) | {"slides": [_slide(page) for page in pages], "names": section.names | titles}
-    _write(path, "slides.typ", section, document, ["slide"] * len(section.plates))
+    _write(path, "slides.typ", section, document, "slide")
     return len(pages)
 
 

@@ -279,7 +279,6 @@ CRITIQUE = Critique(
         Axis(
             name="range of sizes",
             bends=(
-                Bend(label="all"),
                 Bend(label="no 54k", without=("54k",)),
                 Bend(label="no 381k", without=("381k",)),
                 Bend(label="no 54k, 77k", without=("54k", "77k")),
