@@ -1,5 +1,6 @@
-"""What test_posttrain_runs.py starts, kills, and gives to `torchrun`: a little fine-tuning, then reinforcement."""
+"""What test_posttrain_runs.py starts, kills, and gives to `torchrun`: fine-tuning, replies drawn, reinforcement."""
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +9,14 @@ from typing import Any
 import torch
 
 from maquette.core.seeds import torch_generator
-from maquette.language import tokenizers
+from maquette.language import checkpoints, tokenizers
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.posttrain.examples import examples_of
 from maquette.language.posttrain.grpo import grpo
 from maquette.language.posttrain.policy import Policy
+from maquette.language.posttrain.rejection import RejectionConfig
 from maquette.language.posttrain.sft import SftConfig, sft
+from maquette.language.posttrain.stages import Stage, draw
 from maquette.language.posttrain.switches import GrpoConfig, Switches
 from maquette.train.distributed import World, join_world
 from maquette.train.loop import TrainConfig
@@ -56,10 +59,23 @@ def run(directory: Path, steps: int, world: World | None = None) -> None:
 
     config = SftConfig(train=training(4), rows=4, length=9)
     sft(policy, examples_of(ROWS, policy), config, directory=directory / "sft", world=world)
+    draw_replies(directory, model, world)
     settings = GrpoConfig(
         train=training(steps), switches=SWITCHES, prompts=4, group=4, max_tokens=3, rows=16, minibatches=2, passes=2
     )
     grpo(policy, ROWS, reward, settings, directory=directory / "grpo", progress=report, world=world)
+
+
+def draw_replies(directory: Path, model: Llama, world: World | None) -> None:
+    """Lines of the fine-tuned model's own replies, from a folder as a command reads it."""
+    folder, data = directory / "model", directory / "prompts.jsonl"
+    if (world or World()).leads:
+        checkpoints.save(model, folder)
+        tokenizers.save(tokenizers.byte_tokenizer(), folder)
+        data.write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in ROWS))
+    (world or World()).wait()
+    config = RejectionConfig(samples=4, keep=4, max_tokens=20, rows=8)
+    draw(Stage(model=folder, data=data, out=directory / "replies.jsonl", world=world), config)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,7 @@ def test_a_killed_run_ends_in_the_same_bits(alone, tmp_path):
         ends = [checkpoint.read(checkpoint.folder(run / stage, step))[2] for run in (alone, tmp_path)]
         torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=0, equal_nan=True)
         assert rows_of(alone, stage) == rows_of(tmp_path, stage)
+    assert (alone / "replies.jsonl").read_text() == (tmp_path / "replies.jsonl").read_text()
     for path in (alone / "grpo" / "samples").iterdir():
         assert path.read_text() == (tmp_path / "grpo" / "samples" / path.name).read_text()
 
@@ -72,4 +73,6 @@ def test_two_processes_have_the_losses_of_one(alone, tmp_path):
         assert len(one) == len(two) == steps
         for expected, found in zip(one, two, strict=True):
             assert found == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    replies = [(run / "replies.jsonl").read_text() for run in (alone, tmp_path)]
+    assert replies[0] == replies[1] != ""
     assert any(abs(row["loss"]) > 1e-3 for row in rows_of(alone, "grpo")), "or there was nothing to differ in"

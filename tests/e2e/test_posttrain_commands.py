@@ -14,6 +14,7 @@ from maquette.core.errors import UserError
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints, tokenizers
 from maquette.language.llama import Llama, LlamaConfig
+from maquette.language.posttrain import stages
 from maquette.worlds.puzzles.arithmetic import Addition
 from maquette.worlds.puzzles.puzzle import puzzles
 
@@ -113,6 +114,49 @@ def test_from_a_folder_to_a_better_one_and_its_answers(maquette, home):
     assert "of 6 right by direct" in maquette(solve)
 
 
+def test_good_replies_are_drawn_and_learned(maquette, home):
+    """Rejection sampling with a reward, a teacher's replies without one; cut off in the middle, the same lines."""
+    maquette(SFT)
+    sample = "sample --model tuned --data problems.jsonl --max-tokens 6 --samples 6 --rows 12 --device cpu --out"
+    said = maquette(f"{sample} everything.jsonl --keep 3")
+    kept = [json.loads(line) for line in (home / "everything.jsonl").read_text().splitlines()]
+    assert f"kept {len(kept)} replies to" in said
+    assert kept
+    assert set(kept[0]) == {"prompt", "completion", "reward"}
+    assert not (home / "everything.jsonl.parts").exists()
+
+    wanted = f"{sample} good.jsonl --reward my_reward.py --least 0.1 --keep 2"
+    real, calls = stages.teacher_replies, []
+
+    def failing(*given):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(given)
+        return real(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "teacher_replies", failing)
+        with pytest.raises(KeyboardInterrupt):
+            maquette(wanted)
+    parts = sorted(path.name for path in (home / "good.jsonl.parts").iterdir())
+    assert parts == ["000000.json", "made_of.json"]
+    with pytest.raises(UserError, match="replies of another model, data, reward or settings"):
+        maquette(wanted.replace("0.1", "0.05"))
+    maquette(wanted)
+    again = (home / "good.jsonl").read_text()
+    (home / "good.jsonl").unlink()
+    maquette(wanted)
+    assert (home / "good.jsonl").read_text() == again
+    assert all(json.loads(line)["reward"] >= 0.1 for line in again.splitlines())
+
+    assert "No reply was worth 7" in maquette(f"{sample} none.jsonl --reward my_reward.py --least 7")
+    taught = "train sft --model tuned --data everything.jsonl --out taught --steps 1 --device cpu"
+    assert maquette(taught).startswith("checkpoint folder: taught")
+    assert maquette(taught.replace("taught", "distilled") + " --teacher tuned").startswith(
+        "checkpoint folder: distilled"
+    )
+
+
 def test_a_page_escapes_what_a_model_wrote(maquette, home):
     folder = home / "hostile"
     (folder / "samples").mkdir(parents=True)
@@ -142,6 +186,10 @@ def test_a_page_escapes_what_a_model_wrote(maquette, home):
         ("train grpo --model base --data sums.jsonl --reward empty.py", "defines no function reward"),
         ("train grpo --model base --data sums.jsonl --reward puzzles --preset gpo", "did you mean 'grpo'?"),
         ("train grpo --model base --data sums.jsonl --reward puzzles --max-tokens 90", "more than the model's 32"),
+        ("sample --model base --data text.jsonl", "neither prompt nor messages"),
+        ("sample --model base --data sums.jsonl --reward nothing.py", "nothing.py does not exist"),
+        ("sample --model base --data sums.jsonl --samples 0", "samples = 0: give 1 or more"),
+        ("sample --model base --data sums.jsonl --max-tokens 90", "32"),
         ("show base", "base holds no run of reinforcement learning"),
         ("solve problems.jsonl --model base --strategy best-of-n", "chooses by a score"),
         ("solve problems.jsonl --model nowhere", "nowhere is no folder"),

@@ -14,7 +14,7 @@ from maquette import __version__
 from maquette.cli import models, posttrain, reports, robots, solving, studies, training, videos, worlds
 from maquette.cli.arguments import parse
 from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
-from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli.arguments.posttraining import Sample, Show, Solve, TrainGrpo, TrainSft
 from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.arguments.scenes import Generate, World
 from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
@@ -92,6 +92,7 @@ DOES: dict[type, Callable[[Any], int]] = {
     Train: training.train,
     TrainSft: posttrain.sft,
     TrainGrpo: posttrain.grpo,
+    Sample: posttrain.sample,
     Show: posttrain.show,
     Solve: solving.solve,
     Serve: models.serve,

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from maquette.cli.arguments.options import RECORDS
-from maquette.cli.arguments.posttraining import Show, TrainGrpo, TrainSft
+from maquette.cli.arguments.posttraining import Sample, Show, TrainGrpo, TrainSft
 from maquette.cli.progress import counting_bar
 from maquette.cli.training import sinks
 from maquette.core.devices import pick_device, prepare_process
 from maquette.core.errors import UserError
-from maquette.core.files import write_text
+from maquette.core.files import fingerprint, write_text
 from maquette.core.user_code import functions_of
 
 if TYPE_CHECKING:
@@ -123,6 +123,32 @@ def grpo(command: TrainGrpo) -> int:
         for name, value in trained.final.items():
             print(f"{name.replace('_', ' ')} {value:.3f}")
         print(f"checkpoint folder: {out}\nlook into it: maquette show {out}")
+    return 0
+
+
+def sample(command: Sample) -> int:
+    """Draw replies and keep the best."""
+    prepare_process()
+    from maquette.language.posttrain.rejection import RejectionConfig
+    from maquette.language.posttrain.stages import Stage, draw
+    from maquette.train.distributed import join_world
+
+    reward = reward_of(command.reward) if command.reward else None
+    device = pick_device(command.device)
+    world = join_world()
+    out = command.out or RECORDS[0] / "sample" / command.data.name
+    names = ("samples", "keep", "least", "max_tokens", "temperature", "rows", "seed")
+    config = RejectionConfig(**{name: getattr(command, name) for name in names})
+    judge = fingerprint(Path(command.reward).read_text("utf-8")) if command.reward not in (None, PUZZLES) else ""
+    with _progress(world, "sampling") as (tell, _):
+        stage = Stage(model=command.model, data=command.data, out=out, progress=tell, world=world)
+        drawn = draw(stage, config, reward, judge=f"{command.reward} {judge}", device=str(device))
+    if world.leads:
+        print(f"kept {drawn.replies:,} replies to {drawn.answered:,} of {drawn.prompts:,} prompts: {out}")
+        if drawn.replies:
+            print(f"learn them: maquette train sft --model {command.model} --data {out}")
+        else:
+            print(f"No reply was worth {command.least:g}; draw more samples, or ask for less.")
     return 0
 
 

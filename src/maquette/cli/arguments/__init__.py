@@ -15,7 +15,7 @@ from tyro.conf import subcommand
 from maquette import __version__
 from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
 from maquette.cli.arguments.options import of_the_type_meant
-from maquette.cli.arguments.posttraining import Show, Solve, TrainGrpo, TrainSft
+from maquette.cli.arguments.posttraining import Sample, Show, Solve, TrainGrpo, TrainSft
 from maquette.cli.arguments.robots import Collect, Doctor, Evaluate
 from maquette.cli.arguments.scenes import Generate, World
 from maquette.cli.arguments.studies import Criticise, Improve, List, New, Plan, PlanStudy, Report, Run, Tour
@@ -60,6 +60,11 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
         TrainGrpo,
         "Reinforce a checkpoint folder by a reward that is a plain Python function: maquette train grpo.",
         "maquette train grpo --model DIR --data prompts.jsonl --reward my_reward.py --preset dapo",
+    ),
+    "sample": (
+        Sample,
+        "Draw replies to your prompts and keep the best: rejection sampling, or a teacher's replies to distil.",
+        "maquette sample --model DIR --data prompts.jsonl --reward my_reward.py --samples 16",
     ),
     "show": (
         Show,

@@ -96,6 +96,36 @@ class TrainGrpo:
     """Write TensorBoard scalars too (needs the extra track)."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Replies to learn from."""
+
+    model: Dir
+    """A checkpoint folder in the Hugging Face layout: the model itself, or its teacher."""
+    data: Lines
+    """Lines of JSON with prompt or messages, and whatever the reward reads beside."""
+    reward: MaybeText = None
+    """As of train grpo; every reply is kept, if not given."""
+    out: File = None
+    """Where the lines go; runs/sample/FILE, if not given."""
+    samples: Number = 8
+    """Replies drawn to each prompt."""
+    keep: Number = 1
+    """At most so many different ones are kept, the best first."""
+    least: Real = 1.0
+    """The reward from which one is good enough."""
+    max_tokens: Number = 256
+    """Of a reply; one that is cut short is never kept."""
+    temperature: Real = 1.0
+    """Replies are drawn at."""
+    rows: Number = 64
+    """Replies that are drawn at once."""
+    seed: Number = 0
+    """Of the replies."""
+    device: Text = "auto"
+    """cpu, cuda, cuda:1 …; a GPU where there is one, if not given."""
+
+
 @dataclass(frozen=True)
 class Show:
     """A run of reinforcement learning."""

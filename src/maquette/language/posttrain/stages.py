@@ -1,18 +1,22 @@
 """The stages on folders: a checkpoint folder and lines of JSON in, a checkpoint folder out."""
 
+import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import sha256
-from maquette.language.posttrain.distill import logit_objective
+from maquette.core.files import read_json, sha256, write_json, write_text
+from maquette.core.seeds import child_seed
+from maquette.language.posttrain.distill import logit_objective, teacher_replies
 from maquette.language.posttrain.evaluation import held_out
-from maquette.language.posttrain.examples import examples_of, read_rows
+from maquette.language.posttrain.examples import examples_of, prompt_of, read_rows
 from maquette.language.posttrain.experience import Reward
 from maquette.language.posttrain.grpo import grpo
 from maquette.language.posttrain.policy import Policy, load_policy, save_policy
+from maquette.language.posttrain.rejection import RejectionConfig
 from maquette.language.posttrain.sft import SftConfig, reply_loss, rows_of, sft
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.train.distributed import World
@@ -95,6 +99,66 @@ def reinforce(
     )
     _leave(stage, policy, {"grpo": _plain(asdict(config))}, trained)
     return trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What was kept: so many replies, to so many of the prompts."""
+
+    replies: int
+    answered: int
+    prompts: int
+
+
+def draw(
+    stage: Stage, config: RejectionConfig, reward: Reward | None = None, *, judge: str = "", device: str = "cpu"
+) -> Drawn:
+    """Rejection sampling: replies that the reward finds good enough, as lines to `fine_tune` on, in the file `out`.
+
+    Without a reward everything is kept: a teacher's replies, to be distilled. A few prompts at a time are drawn from
+    seeds of their own and put down beside `out` when they are done, so that it has the same lines after a kill and on
+    several processes. `judge` says what the reward is, so that another one does not go on with this one's.
+
+    Raises:
+        UserError: as `load_policy`, `read_rows` and `accepted`, or what was put down is of other settings.
+    """
+    world = stage.world or World()
+    policy, rows = load_policy(stage.model), read_rows(stage.data)
+    policy.model.to(device)
+    longest = max(len(policy.ask(prompt_of(row))) for row in rows)
+    policy.engine(rows=1, context=longest + config.max_tokens)  # refuses what does not fit before anything is written
+    at_once = max(1, config.rows // config.samples)
+    firsts = range(0, len(rows), at_once)
+    folder = stage.out.with_name(f"{stage.out.name}.parts")
+    weights = [sha256(path) for path in sorted(stage.model.glob("*.safetensors"))]
+    _begin(folder, world, {"model": weights, "data": sha256(stage.data), "config": asdict(config), "reward": judge})
+    for part in range(world.rank, len(firsts), world.size):
+        some = rows[firsts[part] : firsts[part] + at_once]
+        if not (path := folder / f"{part:06}.json").exists():
+            seeded = replace(config, seed=child_seed(config.seed, "part", part))
+            write_json(path, teacher_replies(policy, some, seeded, reward))
+        if stage.progress:
+            stage.progress(min(firsts[part] + at_once, len(rows)), len(rows))
+    world.wait()
+    found = [one for part in range(len(firsts)) for one in read_json(folder / f"{part:06}.json")]
+    world.wait()
+    if world.leads:
+        write_text(stage.out, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in found))
+        shutil.rmtree(folder)
+    answered = len({json.dumps(one["prompt"]) for one in found})
+    return Drawn(replies=len(found), answered=answered, prompts=len(rows))
+
+
+def _begin(folder: Path, world: World, made_of: Mapping[str, Any]) -> None:
+    """Say in `folder` what is drawn there, or refuse it where that is something else."""
+    path = folder / "made_of.json"
+    if path.exists() and read_json(path) != made_of:
+        raise UserError(
+            f"{folder} holds replies of another model, data, reward or settings; delete it, or give another out."
+        )
+    world.wait()
+    if world.leads:
+        write_json(path, made_of)
 
 
 def _leave(stage: Stage, policy: Policy, made: Mapping[str, Any], trained: Trained) -> None:
