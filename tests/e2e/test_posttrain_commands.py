@@ -112,6 +112,9 @@ def test_from_a_folder_to_a_better_one_and_its_answers(maquette, home):
     assert [one["k"] for one in told["curve"]] == [1, 2, 4]
     assert kept == {path: path.stat().st_mtime_ns for path in (home / "solved/bank").rglob("*.json")}, "drawn once"
     assert "of 6 right by direct" in maquette(solve)
+    unanswered = [{"prompt": json.loads(line)["prompt"]} for line in (home / "problems.jsonl").read_text().splitlines()]
+    (home / "unanswered.jsonl").write_text("".join(json.dumps(row) + "\n" for row in unanswered))
+    assert "no curve: not every problem has an answer" in maquette(solve.replace("problems", "unanswered"))
 
 
 def test_good_replies_are_drawn_and_learned(maquette, home):
@@ -192,6 +195,7 @@ def test_a_page_escapes_what_a_model_wrote(maquette, home):
         ("sample --model base --data sums.jsonl --max-tokens 90", "32"),
         ("show base", "base holds no run of reinforcement learning"),
         ("solve problems.jsonl --model base --strategy best-of-n", "chooses by a score"),
+        ("solve problems.jsonl --model base --strategy majority --temperature 0", "16 samples that are all the same"),
         ("solve problems.jsonl --model nowhere", "nowhere is no folder"),
         ("solve text.jsonl --model base", "neither prompt nor messages"),
     ],

@@ -41,6 +41,8 @@ def solve(command: Solve) -> int:
         raise UserError("--strategy best-of-n chooses by a score; give --check a file that defines score or reward.")
     prompts = [one if isinstance(one, str) else [message_of(m) for m in one] for one in map(prompt_of, rows)]
     temperature = (0.0 if direct else 0.7) if command.temperature is None else command.temperature
+    if n > 1 and temperature == 0:
+        raise UserError(f"--temperature 0 gives {n} samples that are all the same; give more, 0.7 say, or --samples 1.")
     sampling = Sampling(max_tokens=command.max_tokens, temperature=temperature, seed=command.seed)
     out = command.out or RECORDS[0] / "solve" / command.problems.stem
     far = command.model.startswith(("http://", "https://"))
@@ -137,4 +139,6 @@ def _tell(told: dict[str, Any], out: Path, *, as_json: bool) -> None:
             table.add_row(str(one["k"]), f"{one['tokens']:.1f}", f"{one['mean']:.3f}", interval)
         Console().print(table)
         print(f"{told['right']} of {told['problems']} right by {told['strategy']}")
+    else:
+        print("no curve: not every problem has an answer to compare with; add answer to its line, or give --check")
     print(f"answers: {out / 'answers.jsonl'}")

@@ -157,7 +157,7 @@ class Solve:
     strategy: Literal["direct", "majority", "best-of-n"] = "direct"
     """One sample, the commonest answer, or the sample with the highest score."""
     samples: Count = None
-    """Of each problem; 1 for direct and 16 else, if not given."""
+    """Of each problem; 1 for direct and 16 else, if not given. Kept in powers of two: 5 draws 8, of which 5 count."""
     check: MaybeText = None
     """A Python file with reward(reply, row), and if wanted answer(reply, row) and score(reply, row); or puzzles."""
     max_tokens: Number = 256
