@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from maquette import __version__
-from maquette.cli import models, posttrain, reports, robots, solving, studies, training, videos, worlds
+from maquette.cli import models, posttrain, reports, robots, showing, solving, studies, training, videos, worlds
 from maquette.cli.arguments import parse
 from maquette.cli.arguments.models import Chat, Inspect, Serve, Train
 from maquette.cli.arguments.posttraining import Sample, Show, Solve, TrainGrpo, TrainSft
@@ -93,7 +93,7 @@ DOES: dict[type, Callable[[Any], int]] = {
     TrainSft: posttrain.sft,
     TrainGrpo: posttrain.grpo,
     Sample: posttrain.sample,
-    Show: posttrain.show,
+    Show: showing.show,
     Solve: solving.solve,
     Serve: models.serve,
     Chat: models.chat,
