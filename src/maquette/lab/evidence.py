@@ -112,12 +112,18 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def settings(study: Study, scale: Scale) -> dict[str, dict[str, Any]]:
-    """By arm, what sets its trials apart from those of other bends: its config, and those of what it stands on."""
+    """By arm, what sets its trials apart from those of other bends: its config, and those of what it stands on.
+
+    A trial that is foretold also stands on the arms that it is foretold from: it is another one where any is left out.
+    """
     made = {name: plain(study.artifact_config(name, scale.changes)) for name in study.artifacts}
+    configs = study.configs(scale)
+    left_out = sorted(set(study.arms) - set(configs))
     found = {}
-    for arm, config in study.configs(scale).items():
+    for arm, config in configs.items():
         on = {name: made[name] for name in study.artifacts_of(arm)}
-        found[arm] = plain(config) | ({"artifacts": on} if on else {})
+        without = {"foretold without": left_out} if left_out and arm in study.foretold else {}
+        found[arm] = plain(config) | ({"artifacts": on} if on else {}) | without
     return found
 
 
