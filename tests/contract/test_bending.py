@@ -112,13 +112,10 @@ def test_what_was_run_is_not_run_again(bent):
 
 
 def test_what_is_foretold_from_fewer_arms_is_a_trial_of_its_own(bent):
-    bent.write(
-        ("claims=(", 'foretell=lambda trials: {"sum": sum(one["height"] for one in trials.values())},\n    '
-         'foretold=("near again",),\n    claims=('),
-        ("checks=(Tie(", "checks=() and (Tie("),
-        ('Axis.over("noise", (0.001, 0.01, 0.3, 1.0), objection="Noise hides it.", log=True)',
-         'Axis(name="more arms", bends=(Bend(label="no farther", without=("farther",)),), objection="Who needs that?")'),
-    )  # fmt: skip
+    foretold = 'foretell=lambda trials: {"n": float(len(trials))}, foretold=("near again",), claims=('
+    other = 'Axis(name="more", bends=(Bend(label="no farther", without=("farther",)),), objection="Who needs it?")'
+    noise = 'Axis.over("noise", (0.001, 0.01, 0.3, 1.0), objection="Noise hides it.", log=True)'
+    bent.write(("claims=(", foretold), ("checks=(Tie(", "checks=() and (Tie("), (noise, other))
     bent.do(criticise)
     assert bent.ran == 4 * 3 + 2 * 3  # the study as it stands; what is foretold without one arm, or the other
     bent.do(criticise)
