@@ -26,11 +26,11 @@ compression do, they do everywhere, and in frames that are else as drawn less th
 thing from another. In the side view, where nobody asks which of two things that touch lies in front, that alone is as
 much."""
 
-TINGE, OF_ALL = 8.0, 2.0
-"""Largest differences, of 255, between the colour of a thing and of its drawing, over all frames and with what lies
-about it: of itself, and times what all are off on average. What blur and compression take from a thing they give to its
-surroundings, and noise averages out; a paint that is none of the vocabulary's, though nearly that of another material,
-does neither. Clean things are off by 2 at most."""
+TINGE, OF_ALL = 5.0, 4.0
+"""Largest differences, of 255, between the colour of a thing and of its drawing, over all frames: of itself, and times
+what all are off on average. It counts only if it is there in what the thing covers and is not made up for by what lies
+about it: what blur and compression take from a thing they give to its surroundings, and noise averages out; a paint that
+is none of the vocabulary's, though nearly that of another material, does neither."""
 AROUND = 5 / 32
 """Width of what lies about a place, in widths of a frame."""
 SHARED = 0.2
@@ -128,7 +128,8 @@ def _unlike(
 def _tinge(cover: Float32[np.ndarray, "frames size size"], off: Float32[np.ndarray, "frames size size 3"]) -> float:
     """How far a thing's colour is from its drawing's over all frames, in the channel in which it is farthest."""
     about = ndimage.maximum_filter(cover, (0, *[round(AROUND * cover.shape[1])] * 2))
-    return float(np.abs(np.einsum("fyx,fyxc->c", about, off)).max() / max(cover.sum(), 1))
+    own, all_ = (np.einsum("fyx,fyxc->c", part, off) / max(cover.sum(), 1) for part in (cover, about))
+    return float(np.where(own * all_ > 0, np.minimum(np.abs(own), np.abs(all_)), 0).max())
 
 
 def drawable(reading: Reading) -> Clip:
