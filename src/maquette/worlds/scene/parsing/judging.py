@@ -29,8 +29,8 @@ much."""
 TINGE, OF_ALL = 5.0, 4.0
 """Largest differences, of 255, between the colour of a thing and of its drawing, over all frames: of itself, and times
 what all are off on average. It counts only if it is there in what the thing covers and is not made up for by what lies
-about it: what blur and compression take from a thing they give to its surroundings, and noise averages out; a paint that
-is none of the vocabulary's, though nearly that of another material, does neither."""
+about it: what blur and compression take from a thing they give to its surroundings, and noise averages out; a paint
+that is none of the vocabulary's, though nearly that of another material, does neither."""
 AROUND = 5 / 32
 """Width of what lies about a place, in widths of a frame."""
 SHARED = 0.2
