@@ -111,13 +111,17 @@ def test_what_was_run_is_not_run_again(bent):
     assert (again.curves, again.cost) == (found.curves, found.cost)
 
 
-def test_what_is_foretold_from_fewer_arms_is_a_trial_of_its_own(bent):
+def test_what_is_foretold_from_other_trials_is_a_trial_of_its_own(bent):
+    """From fewer arms, or from arms that are bent where it is not."""
     foretold = 'foretell=lambda trials: {"n": float(len(trials))}, foretold=("near again",), claims=('
-    other = 'Axis(name="more", bends=(Bend(label="no farther", without=("farther",)),), objection="Who needs it?")'
+    bends = 'Bend(label="no farther", without=("farther",)), Bend(label="noise", changes={"noise": 0.3}, arms=("far",))'
+    other = f'Axis(name="more", bends=({bends}), objection="Who needs it?")'
     noise = 'Axis.over("noise", (0.001, 0.01, 0.3, 1.0), objection="Noise hides it.", log=True)'
     bent.write(("claims=(", foretold), ("checks=(Tie(", "checks=() and (Tie("), (noise, other))
     bent.do(criticise)
-    assert bent.ran == 4 * 3 + 2 * 3  # the study as it stands; what is foretold without one arm, or the other
+    assert (
+        bent.ran == 4 * 3 + 4 * 3
+    )  # as it stands; `far` bent; what is foretold without an arm, another, from a bent one
     bent.do(criticise)
     assert bent.ran == 0
 

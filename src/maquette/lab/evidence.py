@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
+from maquette.core.files import fingerprint
 from maquette.core.records import Cost, Prediction, Record, Trace, read_record
 from maquette.lab.claims import BySeed, Trials
 from maquette.lab.registration import changes, registration
@@ -114,17 +115,18 @@ def plain(config: Any) -> dict[str, Any]:
 def settings(study: Study, scale: Scale) -> dict[str, dict[str, Any]]:
     """By arm, what sets its trials apart from those of other bends: its config, and those of what it stands on.
 
-    A trial that is foretold also stands on the arms that it is foretold from: it is another one where any is left out.
+    A trial that is foretold also stands on the arms that it is foretold from.
     """
     made = {name: plain(study.artifact_config(name, scale.changes)) for name in study.artifacts}
-    configs = study.configs(scale)
-    left_out = sorted(set(study.arms) - set(configs))
     found = {}
-    for arm, config in configs.items():
+    for arm, config in study.configs(scale).items():
         on = {name: made[name] for name in study.artifacts_of(arm)}
-        without = {"foretold without": left_out} if left_out and arm in study.foretold else {}
-        found[arm] = plain(config) | ({"artifacts": on} if on else {}) | without
-    return found
+        found[arm] = plain(config) | ({"artifacts": on} if on else {})
+    basis = {arm: setting for arm, setting in found.items() if arm not in study.foretold}
+    return {
+        arm: setting | ({"foretold from": fingerprint(basis)} if arm in study.foretold else {})
+        for arm, setting in found.items()
+    }
 
 
 def read_evidence(study: Study, scale_name: str, directory: Path) -> Evidence:

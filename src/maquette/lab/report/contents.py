@@ -213,7 +213,7 @@ def _tables(evidence: Evidence, criticism: Criticism | None, improvement: Improv
         *tables.measure_tables(evidence),
         tables.derived_table(evidence),
         tables.foretold_table(evidence),
-        tables.gain_table(improvement),
+        tables.gain_table(improvement, evidence.study.plan.first_seed),
         tables.cost_table(evidence, {name: one.cost for name, one in more.items() if one}),
     ]
     return [one for one in found if one]

@@ -3,12 +3,13 @@
 import inspect
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maquette.core.records import Record
 from maquette.core.statistics import Interval
 from maquette.lab import wording
+from maquette.lab.bending import Value
 from maquette.lab.caveats import beside, registered
 from maquette.lab.criticism import Criticism, Curve
 from maquette.lab.evidence import Evidence
@@ -270,15 +271,23 @@ def finding(curve: Curve) -> str:
     """Where a claim breaks along an axis, in plain words."""
     if curve.unbent.verdict is not Verdict.REPRODUCED:
         why = "at this scale" if curve.unbent.verdict is Verdict.REFUTED else "with so few seeds"
-        return f"{curve.unbent.verdict} even as it stands, {why}, so that nothing can be seen to break it"
+        standing = f"{curve.unbent.verdict} even as it stands, {why}"
+        better = {Verdict.REPRODUCED, Verdict.UNDECIDED} - {curve.unbent.verdict}
+        mended = _by_verdict({one.label: one.verdict for one in curve.readings if one.verdict in better})
+        return f"{standing}; {mended}" if mended else f"{standing}, so that nothing can be seen to break it"
     if not curve.breaks_at:
         seen, of = len(curve.readings), len(curve.axis.bends)
         return "reproduced at every place" if seen == of else f"reproduced at the {seen} of {of} places seen so far"
-    by_verdict: dict[Verdict, list[str]] = {}
     found = {one.label: one.verdict for one in curve.readings}
-    for label in curve.breaks_at:
-        by_verdict.setdefault(found[label], []).append(spelt(label))
-    return "; ".join(f"{verdict} at {listed(places)}" for verdict, places in by_verdict.items())
+    return _by_verdict({label: found[label] for label in curve.breaks_at})
+
+
+def _by_verdict(found: Mapping[Value, Verdict]) -> str:
+    """Places on an axis, those of one verdict together."""
+    places: dict[Verdict, list[str]] = {}
+    for label, verdict in found.items():
+        places.setdefault(verdict, []).append(spelt(label))
+    return "; ".join(f"{verdict} at {listed(those)}" for verdict, those in places.items())
 
 
 def gained(found: Improvement) -> str:

@@ -151,18 +151,18 @@ def foretold_table(evidence: Evidence) -> Table | None:
     return Table(label="tab:foretold", caption=caption, head=head, align="rlll", rows=rows) if rows else None
 
 
-def gain_table(found: Improvement | None) -> Table | None:
+def gain_table(found: Improvement | None, first_seed: int) -> Table | None:
     """The judging seeds with and without the best candidate, or None where it came to no judging."""
     if found is None or not found.base:
         return None
     sign = 1 if found.search.direction == "higher" else -1
     pairs = list(zip(found.base, found.improved, strict=True))
     rows = [
-        Row(cells=(str(place), *map(wording.number, (old, new, sign * (new - old)))))
-        for place, (old, new) in enumerate(pairs, 1)
+        Row(cells=(str(seed), *map(wording.number, (old, new, sign * (new - old)))))
+        for seed, (old, new) in enumerate(pairs, first_seed)
     ]
     caption = f"{found.search.measure} of {found.search.arm} on each of the seeds that judge, paired."
-    head = ("", "As it stands", "Improved", "Gain")
+    head = ("Seed", "As it stands", "Improved", "Gain")
     return Table(label="tab:improvement", caption=caption, head=head, align="rrrr", rows=rows)
 
 
