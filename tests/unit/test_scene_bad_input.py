@@ -16,7 +16,7 @@ from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.relations import Related
 from maquette.worlds.scene.physics import simulate
 from maquette.worlds.scene.render import frame_of, frames_of
-from maquette.worlds.scene.state import Ground, Scene, Thing, Zone
+from maquette.worlds.scene.state import Ground, Ramp, Scene, Screen, Thing, Water, Zone
 from maquette.worlds.scene.words.interpreter import achieved, answer, is_true
 
 CLIP = law_clip("inertia", 0, Knobs(objects=1))
@@ -55,6 +55,18 @@ def scene(**changes):
             "scenery holds 2 parts of kind Ground; give one",
         ),
         (lambda: simulate(scene(scenery=(Ground(height=2.0),))), "Ground.height = 2.0 must be a number from 0 to 0.9"),
+        (lambda: simulate(scene(), restitution=-0.5), "restitution = -0.5 must be a number from 0 to 2"),
+        (lambda: simulate(scene(), gravity=math.nan), "gravity = nan must be a number"),
+        (lambda: simulate(scene(), frames=0), "frames = 0 must be a whole number from 1"),
+        (lambda: simulate(scene(), law="magic"), "law = 'magic' is none of this world"),
+        (lambda: scene(scenery=(Water(level=math.nan),)), "Water.level = nan must be a number"),
+        (lambda: scene(scenery=("water",)), "scenery = 'water' must be a Ground or a Ramp"),
+        (lambda: scene(scenery=(Ramp(start=(0.5,), end=(0.1, 0.1)),)), "Ramp.start = (0.5,) must be a place, (x, y)"),
+        (lambda: simulate(scene(scenery=(Screen(left=0.9, right=0.2),))), "Screen.left = 0.9 must be less than"),
+        (lambda: simulate(scene(scenery=(Ramp(start=(0.1, 0.1), end=(0.1, 0.1)),))), "a ramp needs a length"),
+        (lambda: scene(position=np.array([[1j, 0.5]])), "position holds complex128, not numbers"),
+        (lambda: scene(angle=np.array([True])), "angle holds bool, not numbers"),
+        (lambda: replace(SCENE, things=("ball", *SCENE.things[1:])), "things = 'ball' must be a Thing"),
         (lambda: law_clip("inertia", -1), "seed = -1 must be a whole number"),
         (lambda: random_clip(1.5), "seed = 1.5 must be a whole number"),
         (lambda: ENV.step(np.array([1j, 0])), "is no array of numbers; give the shape (2,)"),

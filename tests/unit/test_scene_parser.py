@@ -231,6 +231,14 @@ def test_a_colour_between_two_that_is_nearly_another_material_is_rejected(benchm
     assert "the colour of what is most like a small pink triangle is off" in reading.rejected
 
 
+@pytest.mark.parametrize(("view", "seed"), [("side", 42_413), ("top", 42_401)])
+def test_a_box_that_turns_into_a_cross_of_nearly_its_outline_is_found_to_change(benchmark, view, seed):
+    clip = getattr(benchmark, f"{view}_clip")(seed)
+    wrong = benchmark.changed(clip, SIZE, seed, "shape")
+    (reading,) = read_clips(wrong[None], clip.fps)
+    assert "changes at frame" in reading.rejected
+
+
 @pytest.mark.parametrize(
     ("seed", "size"),
     [

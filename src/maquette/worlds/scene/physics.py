@@ -15,8 +15,8 @@ import pymunk
 from maquette.core.errors import UserError
 from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import area, outline, pieces
-from maquette.worlds.scene.state import Clip, Contact, Ground, Pendulum, Point, Ramp, Scene, Thing, Water
-from maquette.worlds.scene.vocabulary import Law, Material, Shape
+from maquette.worlds.scene.state import Clip, Contact, Ground, Pendulum, Point, Ramp, Scene, Screen, Thing, Water
+from maquette.worlds.scene.vocabulary import LAWS, Law, Material, Shape
 from maquette.worlds.scene.water import DRAG as DRAG
 from maquette.worlds.scene.water import Afloat
 from maquette.worlds.scene.water import area_below as area_below
@@ -119,15 +119,29 @@ def add_solid(space: pymunk.Space, corners: Sequence[Point], *, friction: float,
     return solid
 
 
-def _refuse_places(scene: Scene) -> None:
-    """Raise a UserError if the ground is not one, or a thing is far outside the frame."""
+def _refuse_impossible(scene: Scene) -> None:
+    """Raise a UserError for a scene from above, with what is no number, two grounds, scenery of no extent, a pendulum
+    without its bob, or a thing far outside the frame."""
+    if scene.view != "side":
+        raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")
+    for name in ("position", "angle", "velocity", "spin"):
+        if not np.isfinite(getattr(scene, name)).all():
+            raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
+    for rod in scene.scenery:
+        if isinstance(rod, Pendulum) and not 0 <= rod.bob < len(scene.things):
+            raise UserError(f"Pendulum.bob = {rod.bob} is not one of the {len(scene.things)} things; name one of them.")
     grounds = [part for part in scene.scenery if isinstance(part, Ground)]
     if len(grounds) > 1:
         raise UserError(f"scenery holds {len(grounds)} parts of kind Ground; give one.")
     for ground in grounds:
         checks.number("Ground.height", ground.height, 0, 0.9)
         checks.number("Ground.friction", ground.friction, 0)
-    for number, (x, y) in enumerate(scene.position.tolist()):
+    for part in scene.scenery:
+        if isinstance(part, Screen) and part.left >= part.right:
+            raise UserError(f"Screen.left = {part.left:g} must be less than Screen.right = {part.right:g}.")
+        if isinstance(part, Ramp) and part.start == part.end:
+            raise UserError(f"Ramp.start = Ramp.end = {part.start}: a ramp needs a length; give two places.")
+    for number, (x, y) in enumerate(np.asarray(scene.position, float).tolist()):
         if not (-1 <= x <= 2 and -1 <= y <= 2):
             raise UserError(
                 f"position: thing {number} is at ({x:g}, {y:g}); the frame reaches from 0 to 1, give -1 to 2."
@@ -164,16 +178,13 @@ def simulate(
     Raises:
         UserError: a scene from above or with what is no number, things that overlap, a pendulum without its bob.
     """
-    if scene.view != "side":
-        raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")
     checks.number("fps", fps, 0.01, 1e4)
-    for name in ("position", "angle", "velocity", "spin"):
-        if not np.isfinite(getattr(scene, name)).all():
-            raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
-    _refuse_places(scene)
-    for rod in scene.scenery:
-        if isinstance(rod, Pendulum) and not 0 <= rod.bob < len(scene.things):
-            raise UserError(f"Pendulum.bob = {rod.bob} is not one of the {len(scene.things)} things; name one of them.")
+    checks.whole("frames", frames, 1, 100_000)
+    checks.number("gravity", gravity, -1e3, 1e3)
+    checks.number("restitution", restitution, 0, 2)
+    if law is not None:
+        checks.word("law", law, LAWS)
+    _refuse_impossible(scene)
     world = _World.of(scene, gravity=gravity, restitution=restitution, upright=upright, walls=walls)
     world.refuse_overlaps()
     position, angle, velocity, spin = world.film(scene, frames=frames, fps=fps)

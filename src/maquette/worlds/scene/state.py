@@ -226,9 +226,28 @@ class Clip:
 def _refuse_shapes(state: Scene | Clip, frames: tuple[int, ...]) -> None:
     """Raise a UserError if there is no such view, or not every thing has its place, angle, velocity and spin."""
     checks.word("view", state.view, get_args(View))
+    for thing in state.things:
+        checks.kind("things", thing, Thing)
+    for part in state.scenery:
+        checks.kind("scenery", part, *get_args(Scenery))
+        _refuse_numbers(part)
     things = (*frames, len(state.things))
     for name, shape in (("position", (*things, 2)), ("angle", things), ("velocity", (*things, 2)), ("spin", things)):
-        if np.shape(getattr(state, name)) != shape:
-            raise UserError(
-                f"{name} has the shape {np.shape(getattr(state, name))}; {len(state.things)} things need {shape}."
-            )
+        value = np.asarray(getattr(state, name))
+        if value.shape != shape:
+            raise UserError(f"{name} has the shape {value.shape}; {len(state.things)} things need {shape}.")
+        if value.dtype.kind not in "fiu":
+            raise UserError(f"{name} holds {value.dtype.name}, not numbers; give floats.")
+
+
+def _refuse_numbers(part: Scenery) -> None:
+    """Raise a UserError if a length or a place of scenery is no number near the frame."""
+    for name, value in vars(part).items():
+        where = f"{type(part).__name__}.{name}"
+        if isinstance(value, tuple):
+            if len(value) != 2:
+                raise UserError(f"{where} = {value!r:.60} must be a place, (x, y).")
+            for one in value:
+                checks.number(where, one, -10, 10)
+        elif not isinstance(value, str):
+            checks.number(where, value, -10, 1e6)

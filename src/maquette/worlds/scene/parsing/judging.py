@@ -31,6 +31,9 @@ TINGE, OF_ALL = 5.0, 4.0
 what all are off on average. It counts only if it is there in what the thing covers and is not made up for by what lies
 about it: what blur and compression take from a thing they give to its surroundings, and noise averages out; a paint
 that is none of the vocabulary's, though nearly that of another material, does neither."""
+CHANGE, FRAMES = 4.0, 3
+"""Largest difference, of 255, between how unlike its drawing a thing is before some frame and from it on, with so many
+frames at least to either side: what is unlike all along may be blurred, what begins to be unlike is another thing."""
 AROUND = 5 / 32
 """Width of what lies about a place, in widths of a frame."""
 SHARED = 0.2
@@ -81,6 +84,10 @@ def _why_not(
     for thing, cover in zip(clip.things, covers, strict=True):
         if (off_by := _tinge(cover, off)) > TINGE + OF_ALL * mean:
             return f"the colour of what is most like {_named(thing)} is off by {off_by:.0f} of 255"
+    for thing, cover in zip(clip.things, covers, strict=True):
+        frame, change = _turning(cover, smooth)
+        if change > CHANGE + OF_ALL * mean:
+            return f"what is most like {_named(thing)} changes at frame {frame}: it is off by {change:.0f} more or less"
     if pair := _one_blob(reading, covers):
         a, b = (_named(clip.things[number]) for number in pair)
         return f"{a} and {b} are one blob in every frame"
@@ -118,11 +125,28 @@ def _unlike(
     """The thing that is least like its drawing, in which frame, and by how much, if that is too much."""
     worst = None
     for number, cover in enumerate(covers):
-        unlike = (off * cover).sum((1, 2)) / np.maximum(cover.sum((1, 2)), 1)
+        unlike = _by_frame(cover, off)
         frame = int(unlike.argmax())
         if unlike[frame] > (worst[2] if worst else THING):
             worst = number, frame, float(unlike[frame])
     return worst
+
+
+def _by_frame(
+    cover: Float32[np.ndarray, "frames size size"], off: Float32[np.ndarray, "frames size size"]
+) -> Float32[np.ndarray, " frames"]:
+    """The mean difference over what a thing covers."""
+    return (off * cover).sum((1, 2)) / np.maximum(cover.sum((1, 2)), 1)
+
+
+def _turning(
+    cover: Float32[np.ndarray, "frames size size"], off: Float32[np.ndarray, "frames size size"]
+) -> tuple[int, float]:
+    """The frame from which on a thing is more or less unlike its drawing, and by how much on average."""
+    unlike = _by_frame(cover, off)
+    turns = range(FRAMES, len(unlike) - FRAMES + 1)
+    found = {turn: float(abs(unlike[:turn].mean() - unlike[turn:].mean())) for turn in turns}
+    return max(found.items(), key=lambda one: one[1], default=(0, 0.0))
 
 
 def _tinge(cover: Float32[np.ndarray, "frames size size"], off: Float32[np.ndarray, "frames size size 3"]) -> float:
