@@ -228,7 +228,7 @@ def test_a_colour_between_two_that_is_nearly_another_material_is_rejected(benchm
     clip = benchmark.top_clip(42_054)
     wrong = benchmark.between_colours(clip, SIZE, 42_054)
     (reading,) = read_clips(wrong[None], clip.fps)
-    assert "the colour of what is most like a small pink triangle is off" in reading.rejected
+    assert "the colour of what is most like a small pink triangle of" in reading.rejected
 
 
 @pytest.mark.parametrize(("view", "seed"), [("side", 42_413), ("top", 42_401)])

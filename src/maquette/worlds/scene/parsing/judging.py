@@ -80,22 +80,23 @@ def _why_not(
     covers = _covers(clip, size)
     if peak > THING and (found := _unlike(covers, smooth)) is not None:
         number, frame, off_by = found
-        return f"frame {frame}: what is most like {_named(clip.things[number])} is off by {off_by:.0f} of 255"
+        return f"frame {frame}: what is most like {named(clip.things[number])} is off by {off_by:.0f} of 255"
     for thing, cover in zip(clip.things, covers, strict=True):
         if (off_by := _tinge(cover, off)) > TINGE + OF_ALL * mean:
-            return f"the colour of what is most like {_named(thing)} is off by {off_by:.0f} of 255"
+            return f"the colour of what is most like {named(thing)} is off by {off_by:.0f} of 255"
     for thing, cover in zip(clip.things, covers, strict=True):
         frame, change = _turning(cover, smooth)
         if change > CHANGE + OF_ALL * mean:
-            return f"what is most like {_named(thing)} changes at frame {frame}: it is off by {change:.0f} more or less"
+            return f"what is most like {named(thing)} changes at frame {frame}: it is off by {change:.0f} more or less"
     if pair := _one_blob(reading, covers):
-        a, b = (_named(clip.things[number]) for number in pair)
+        a, b = (named(clip.things[number]) for number in pair)
         return f"{a} and {b} are one blob in every frame"
     return ""
 
 
-def _named(thing: Thing) -> str:
-    return f"a {thing.size} {thing.colour} {thing.shape}"
+def named(thing: Thing) -> str:
+    """A thing as a reason for rejecting a clip speaks of it."""
+    return f"a {thing.size} {thing.colour} {thing.shape} of {thing.material}"
 
 
 def _covers(clip: Clip, size: int) -> list[Float32[np.ndarray, "frames size size"]]:

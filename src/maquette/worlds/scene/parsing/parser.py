@@ -12,7 +12,7 @@ from torch import Tensor
 from maquette.core.errors import UserError
 from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draft_of, hang_rods, hidden_by
 from maquette.worlds.scene.parsing.identity import Identity, Sight, identify
-from maquette.worlds.scene.parsing.judging import judged, velocities
+from maquette.worlds.scene.parsing.judging import judged, named, velocities
 from maquette.worlds.scene.parsing.layers import layers_of
 from maquette.worlds.scene.parsing.machinery import machine_of
 from maquette.worlds.scene.parsing.overlaps import FAINT, Look, changing, free_of, look_again
@@ -123,11 +123,7 @@ def _identified(sight: Sight, tracks: Sequence[Track], drafts: Sequence[Draft]) 
 
 def _changes(identity: Identity) -> str:
     assert identity.changes_to
-    return f"what is {_named(identity.thing)} turns into {_named(identity.changes_to)}"
-
-
-def _named(thing: Thing) -> str:
-    return f"a {thing.size} {thing.colour} {thing.shape} of {thing.material}"
+    return f"what is {named(identity.thing)} turns into {named(identity.changes_to)}"
 
 
 def _look_again(
