@@ -77,6 +77,9 @@ def _why_not(
     if peak > (min(PEAK, CLEAN + NOISE * mean) if clip.view == "top" else PEAK) or mean > MEAN:
         where = f"about ({(column + 0.5) / size:.2f}, {1 - (row + 0.5) / size:.2f})"
         return f"frame {frame} is not explained {where}: it is off by {peak:.0f} of 255 there, by {mean:.1f} in all"
+    colours = [thing.colour for thing in clip.things]
+    if float(np.abs(off).max()) <= min(THING, TINGE, CHANGE) and len(set(colours)) == len(colours):
+        return ""  # no mean of these is more than the most
     covers = _covers(clip, size)
     if peak > THING and (found := _unlike(covers, smooth)) is not None:
         number, frame, off_by = found

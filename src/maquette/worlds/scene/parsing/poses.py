@@ -55,8 +55,8 @@ def _follow_whole(
     poses, loss = windows.fit(looks, turned(windows, looks, centre, []), ROUNDS)
 
     def poor() -> Int[np.ndarray, " some"]:
-        good = np.array([np.quantile(loss[which == i], 0.25) for i in which])
-        fine = loss <= POOR * good + windows.seen.shape[1]
+        good = {i: np.quantile(loss[which == i], 0.25) for i in np.unique(which)}
+        fine = loss <= POOR * np.array([good[i] for i in which]) + windows.seen.shape[1]
         for i, f, pose in zip(which[fine], frame[fine], poses[fine], strict=True):
             found[i][f] = pose
         return np.flatnonzero(~fine)
