@@ -11,12 +11,13 @@ from maquette.worlds.scene.actions.environment import SceneEnv
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.vector import SceneVectorEnv
 from maquette.worlds.scene.laws import MOST, Knobs, law_clip, random_clip
-from maquette.worlds.scene.metrics import Asked, Description, law_deviation
+from maquette.worlds.scene.metrics import Asked, Description, frechet_of_states, law_deviation
+from maquette.worlds.scene.parsing.parser import read_clips
 from maquette.worlds.scene.parsing.reading import Reading
 from maquette.worlds.scene.parsing.relations import Related
 from maquette.worlds.scene.physics import simulate
-from maquette.worlds.scene.render import frame_of, frames_of
-from maquette.worlds.scene.state import Ground, Ramp, Scene, Screen, Thing, Water, Zone
+from maquette.worlds.scene.render import frame_of, frames_of, frames_of_scenes
+from maquette.worlds.scene.state import Ground, Pendulum, Ramp, Robot, Scene, Screen, Thing, Water, Zone
 from maquette.worlds.scene.words.interpreter import achieved, answer, is_true
 
 CLIP = law_clip("inertia", 0, Knobs(objects=1))
@@ -36,7 +37,7 @@ def scene(**changes):
     [
         (lambda: Knobs(objects=2.5), "objects = 2.5 must be a whole number from 0 to 4"),
         (lambda: Zone(colour="magenta", centre=(0.5, 0.5)), "colour = 'magenta' is none of this world"),
-        (lambda: Zone(colour="red", centre=(math.nan, 0.5)), "centre of a zone = nan must be a number"),
+        (lambda: Zone(colour="red", centre=(math.nan, 0.5)), "Zone.centre = nan must be a number"),
         (lambda: replace(SCENE, view="front"), "view = 'front' is none of this world"),
         (lambda: simulate(scene(), fps=math.nan), "fps = nan must be a number from 0.01 to 10000"),
         (lambda: Knobs(objects="3"), "objects = '3' must be a whole number"),
@@ -69,8 +70,39 @@ def scene(**changes):
         (lambda: replace(SCENE, things=("ball", *SCENE.things[1:])), "things = 'ball' must be a Thing"),
         (lambda: law_clip("inertia", -1), "seed = -1 must be a whole number"),
         (lambda: random_clip(1.5), "seed = 1.5 must be a whole number"),
-        (lambda: ENV.step(np.array([1j, 0])), "is no array of numbers; give the shape (2,)"),
-        (lambda: ENV.step(np.array([True, False])), "is no array of numbers; give the shape (2,)"),
+        (lambda: ENV.step(np.array([1j, 0])), "action holds complex128, not numbers"),
+        (lambda: ENV.step(np.array([True, False])), "action holds bool, not numbers"),
+        (lambda: ENV.step(np.zeros(3)), "action has the shape (3,); the x, y of a pusher need (2,)"),
+        (lambda: ENV.step([[0.0], [0.0, 1.0]]), "action has rows of several lengths"),
+        (lambda: frame_of(None, 32), "scenes = None must be a Scene"),
+        (lambda: frame_of(CLIP, 32), "must be a Scene"),
+        (lambda: frames_of(SCENE, 32), "must be a Clip"),
+        (lambda: frames_of_scenes(SCENE, 32), "must be a tuple of Scene"),
+        (lambda: Pendulum(pivot=(0.5, 0.9), bob=-1), "Pendulum.bob = -1 must be a whole number"),
+        (lambda: frame_of(scene(scenery=(Pendulum(pivot=(0.5, 0.9), bob=7),)), 32), "Pendulum.bob = 7 is not one of"),
+        (lambda: simulate(scene(scenery=(Pendulum(pivot=(0.5, 0.5)),))), "is where its bob is: a rod needs a length"),
+        (lambda: scene(layers=np.zeros(3, int)), "layers has the shape (3,); 1 things need (1,)"),
+        (lambda: scene(held=5), "held = 5 must be a whole number"),
+        (lambda: scene(robot=3), "robot = 3 must be a Robot or None"),
+        (lambda: Robot(embodiment="dog", joints=()), "embodiment = 'dog' is none of this world"),
+        (lambda: Robot(embodiment="arm", joints=((0.0, 0.0),) * 9), "joints has the shape (9, 2)"),
+        (lambda: Ground(height=math.nan), "Ground.height = nan must be a number"),
+        (lambda: Zone(colour="red", centre=5), "Zone.centre = 5 must be a place, (x, y)"),
+        (lambda: Zone(colour="red", centre=(0.1, 0.2), half=-1), "Zone.half = -1 must be a number from 0"),
+        (lambda: scene(position=None), "position has the shape ()"),
+        (lambda: scene(position=[[1], [1, 2]]), "position has rows of several lengths"),
+        (lambda: scene(scenery=Ground()), "must be a tuple of Ground"),
+        (lambda: replace(CLIP, openings=np.zeros(99)), "openings has 99 entries for 16 frames"),
+        (lambda: replace(CLIP, fps=0), "fps = 0 must be a number from 0.01"),
+        (lambda: Knobs(colours=["red"]), "colours = ['red'] must be a tuple"),
+        (lambda: Knobs(held_out="yes"), "held_out = 'yes' must be a bool or None"),
+        (lambda: random_clip(1, {}), "knobs = {} must be a Knobs"),
+        (lambda: read_clips([[1], [1, 2]]), "frames differ in size"),
+        (lambda: read_clips(np.zeros((1, 2, 32, 32, 3), np.uint8), fps=True), "fps = True must be a number"),
+        (lambda: frechet_of_states(np.zeros((5, 3)), np.zeros((5, 4))), "states has the shape (5, 3)"),
+        (lambda: Asked(things=("x",)), "things = 'x' must be a Description"),
+        (lambda: SceneEnv(None), "tasks = None must be a tuple of str"),
+        (lambda: SceneEnv(layout=3), "layout = 3 must be a Layout"),
         (lambda: law_clip(None, 0), "law = None is none of this world"),
         (lambda: law_clip("inertia", 0, thing="red ball"), "thing = 'red ball' must be a Thing"),
         (lambda: law_clip("inertia", 0, Knobs(colours=("blue",)), thing=RED), "thing: red contradicts colours"),

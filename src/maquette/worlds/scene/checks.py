@@ -3,7 +3,10 @@
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
+from types import NoneType
 from typing import Any
+
+import numpy as np
 
 from maquette.core.errors import UserError, did_you_mean
 
@@ -54,4 +57,51 @@ def kind(field: str, value: Any, *kinds: type) -> None:
         UserError: it is of another.
     """
     if not isinstance(value, kinds):
-        raise UserError(f"{field} = {value!r:.60} must be a {' or a '.join(one.__name__ for one in kinds)}.")
+        names = ("None" if one is NoneType else f"a {one.__name__}" for one in kinds)
+        raise UserError(f"{field} = {value!r:.60} must be {' or '.join(names)}.")
+
+
+def each(field: str, values: Any, *kinds: type) -> None:
+    """Refuse what is no tuple or list of things of some types.
+
+    Raises:
+        UserError: it is none, or holds another.
+    """
+    if not isinstance(values, tuple | list):
+        raise UserError(f"{field} = {values!r:.60} must be a tuple of {' or '.join(one.__name__ for one in kinds)}.")
+    for value in values:
+        kind(field, value, *kinds)
+
+
+def place(field: str, value: Any) -> None:
+    """Refuse what is no point of the frame or near it.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(value, tuple | list | np.ndarray) or len(value) != 2:
+        raise UserError(f"{field} = {value!r:.60} must be a place, (x, y).")
+    for one in value:
+        number(field, one, -10, 10)
+
+
+def numbers(field: str, value: Any, shape: tuple[int, ...], why: str = "") -> None:
+    """Refuse what is no array of numbers of a shape; they may be NaN.
+
+    Args:
+        field: what the array is called where it is given.
+        value: what was given.
+        shape: what it must have.
+        why: who needs that shape, `"2 things"`.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        found = np.asarray(value)
+    except ValueError as error:  # rows of several lengths
+        raise UserError(f"{field} has rows of several lengths; {why} need {shape}.") from error
+    if found.shape != shape:
+        raise UserError(f"{field} has the shape {found.shape}; {why} need {shape}.")
+    if found.dtype.kind not in "fiu":
+        raise UserError(f"{field} holds {found.dtype.name}, not numbers; give floats.")

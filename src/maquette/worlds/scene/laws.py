@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Literal
 
 import numpy as np
@@ -70,8 +71,10 @@ class Knobs:
         checks.whole("objects", self.objects, 0, MOST, ": more leave a law no room")
         checks.number("fps", self.fps, 1, 240)
         checks.number("speed", self.speed, 0.01, 100)
+        checks.kind("held_out", self.held_out, bool, NoneType)
         for name, known in (("colours", COLOURS), ("shapes", SHAPES), ("sizes", SIZES), ("materials", MATERIALS)):
             words = getattr(self, name)
+            checks.kind(name, words, tuple)
             if not words:
                 raise UserError(f"{name} = () leaves nothing to draw from; give at least one of {', '.join(known)}.")
             for word in words:
@@ -90,6 +93,7 @@ def random_clip(seed: int, knobs: Knobs = Knobs()) -> Clip:
         UserError: they allow none, or the seed is none.
     """
     checks.whole("seed", seed, 0, 2**63 - 1)
+    checks.kind("knobs", knobs, Knobs)
     order = [LAWS[number] for number in numpy_generator(seed, "law").permutation(len(LAWS)).tolist()]
     for law in order:
         found = _found(law, seed, knobs)
@@ -125,6 +129,7 @@ def law_clip(
     """
     checks.word("law", law, LAWS)
     checks.whole("seed", seed, 0, 2**63 - 1)
+    checks.kind("knobs", knobs, Knobs)
     if direction is not None:
         checks.word("direction", direction, ("left", "right"))
         if law == "buoyancy":

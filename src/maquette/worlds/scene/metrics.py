@@ -68,6 +68,7 @@ class Asked:
     """Between the things, by their numbers in `things`, in the first frame."""
 
     def __post_init__(self) -> None:
+        checks.each("things", self.things, Description)
         if self.count is not None:
             checks.whole("count", self.count, 0, MOST)
         if self.law is not None:
@@ -248,8 +249,10 @@ def frechet_of_states(
     """The same of what `states_of` gave, which can be kept.
 
     Raises:
-        UserError: fewer than two clips of the reference could be read.
+        UserError: fewer than two clips of the reference could be read, or the two have not the same numbers.
     """
+    for name, those in (("states", states), ("reference", reference)):
+        checks.numbers(name, those, (*np.shape(those)[:1], *(np.shape(reference)[1:2] or (1,))), "states of clips")
     known, found = (those[np.isfinite(those).all(axis=1)] for those in (reference, states))
     if len(known) < 2:
         raise UserError(f"{len(known)} readable clips of the reference are too few; give two at least.")

@@ -15,7 +15,19 @@ import pymunk
 from maquette.core.errors import UserError
 from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import area, outline, pieces
-from maquette.worlds.scene.state import Clip, Contact, Ground, Pendulum, Point, Ramp, Scene, Screen, Thing, Water
+from maquette.worlds.scene.state import (
+    Clip,
+    Contact,
+    Ground,
+    Pendulum,
+    Point,
+    Ramp,
+    Scene,
+    Screen,
+    Thing,
+    Water,
+    refuse_lost_bobs,
+)
 from maquette.worlds.scene.vocabulary import LAWS, Law, Material, Shape
 from maquette.worlds.scene.water import DRAG as DRAG
 from maquette.worlds.scene.water import Afloat
@@ -127,9 +139,7 @@ def _refuse_impossible(scene: Scene) -> None:
     for name in ("position", "angle", "velocity", "spin"):
         if not np.isfinite(getattr(scene, name)).all():
             raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
-    for rod in scene.scenery:
-        if isinstance(rod, Pendulum) and not 0 <= rod.bob < len(scene.things):
-            raise UserError(f"Pendulum.bob = {rod.bob} is not one of the {len(scene.things)} things; name one of them.")
+    refuse_lost_bobs(scene)
     grounds = [part for part in scene.scenery if isinstance(part, Ground)]
     if len(grounds) > 1:
         raise UserError(f"scenery holds {len(grounds)} parts of kind Ground; give one.")
@@ -141,6 +151,8 @@ def _refuse_impossible(scene: Scene) -> None:
             raise UserError(f"Screen.left = {part.left:g} must be less than Screen.right = {part.right:g}.")
         if isinstance(part, Ramp) and part.start == part.end:
             raise UserError(f"Ramp.start = Ramp.end = {part.start}: a ramp needs a length; give two places.")
+        if isinstance(part, Pendulum) and math.dist(part.pivot, scene.position[part.bob]) < TRAVEL:
+            raise UserError(f"Pendulum.pivot = {part.pivot} is where its bob is: a rod needs a length.")
     for number, (x, y) in enumerate(np.asarray(scene.position, float).tolist()):
         if not (-1 <= x <= 2 and -1 <= y <= 2):
             raise UserError(

@@ -15,13 +15,11 @@ from maquette.core.errors import UserError
 from maquette.worlds.scene import checks
 from maquette.worlds.scene.drawing import Looks, backdrop, drawers, robots, robots_of, rods, screens
 from maquette.worlds.scene.raster import paint_boxes, paint_things
-from maquette.worlds.scene.state import Clip, Drawer, Pendulum, Scene, Scenery, Screen
+from maquette.worlds.scene.state import JOINTS, Clip, Drawer, Pendulum, Scene, Scenery, Screen, refuse_lost_bobs
 from maquette.worlds.scene.vocabulary import View
 
 SMALLEST, LARGEST = 8, 512
 """Widths of a frame in pixels; from 16 on a person can tell what is in it."""
-JOINTS = 4
-"""As many as a robot can have: an arm with three links."""
 AT_ONCE = 2**18
 """Pixels drawn at a time, few enough for the processor's cache."""
 
@@ -37,6 +35,7 @@ def frames_of_scenes(scenes: Sequence[Scene], size: int) -> UInt8[np.ndarray, "s
     Raises:
         UserError: there is no scene, or the size is out of range.
     """
+    checks.each("scenes", scenes, Scene)
     return _pictures(scenes, 1, size)[:, 0]
 
 
@@ -51,6 +50,7 @@ def frames_of_many(clips: Sequence[Clip], size: int) -> UInt8[np.ndarray, "clips
     Raises:
         UserError: there is no clip, their lengths differ, or the size is out of range.
     """
+    checks.each("clips", clips, Clip)
     lengths = {len(clip) for clip in clips} or {0}
     if len(lengths) > 1:
         raise UserError(f"clips have from {min(lengths)} to {max(lengths)} frames; give clips of one length.")
@@ -186,7 +186,7 @@ def _pictures(
         n = len(world.things)
         _refuse_nowhere(world)
         position[i, :, :n], angle[i, :, :n] = world.position, world.angle
-        if world.layers.size:
+        if np.size(world.layers):
             layers[i, :, :n] = world.layers
         if isinstance(world, Clip) and len(world.openings):
             opening[i] = world.openings
@@ -204,6 +204,7 @@ def _pictures(
 
 def _refuse_nowhere(world: Scene | Clip) -> None:
     """Raise a UserError if a thing is nowhere; one whose place is NaN is hidden."""
+    refuse_lost_bobs(world)
     if np.isinf(world.position).any():
         raise UserError("position holds infinity; give places in widths, and NaN for what is hidden.")
     if not np.isfinite(np.asarray(world.angle)[np.isfinite(world.position).all(axis=-1)]).all():

@@ -4,7 +4,8 @@ Lengths are in widths of the frame, x to the right and y up (on the table top: a
 angles are counterclockwise in radians, times in seconds.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from types import NoneType
 from typing import Literal, get_args
 
 import numpy as np
@@ -28,6 +29,8 @@ from maquette.worlds.scene.vocabulary import (
 )
 
 Point = tuple[float, float]
+JOINTS = 4
+"""As many as a robot can have: an arm with three links."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +57,28 @@ class Thing:
         return self.radius * reach(self.shape)
 
 
+_EXTENTS = ("half", "travel", "friction")
+"""Fields of scenery that are not negative."""
+
+
+class _Still:
+    """Scenery: a part whose every length and place is a number near the frame, or a UserError."""
+
+    def __post_init__(self) -> None:
+        for part in fields(self):  # type: ignore[arg-type]
+            where, value = f"{type(self).__name__}.{part.name}", getattr(self, part.name)
+            if part.type is Point:
+                checks.place(where, value)
+            elif part.type is Colour:
+                checks.word(where, value, COLOURS)
+            elif part.type is int:
+                checks.whole(where, value, 0, 1_000_000)
+            else:
+                checks.number(where, value, 0 if part.name in _EXTENTS else -10, 1e6)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Ground:
+class Ground(_Still):
     """Solid below `height`; in the side view."""
 
     height: float = 0.1
@@ -64,7 +87,7 @@ class Ground:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ramp:
+class Ramp(_Still):
     """Solid below the line from `start` to `end`, down to the ground."""
 
     start: Point
@@ -72,14 +95,14 @@ class Ramp:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Water:
+class Water(_Still):
     """Fills the frame from the ground up to `level`."""
 
     level: float
 
 
 @dataclass(frozen=True, kw_only=True)
-class Screen:
+class Screen(_Still):
     """An opaque panel in front of everything, from the ground to `top`."""
 
     left: float
@@ -88,7 +111,7 @@ class Screen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pendulum:
+class Pendulum(_Still):
     """A rod from `pivot` to the centre of the thing number `bob`."""
 
     pivot: Point
@@ -96,21 +119,16 @@ class Pendulum:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Zone:
+class Zone(_Still):
     """A coloured square painted on the table top."""
 
     colour: Colour
     centre: Point
     half: float = 0.14
 
-    def __post_init__(self) -> None:
-        checks.word("colour", self.colour, COLOURS)
-        for value in self.centre:
-            checks.number("centre of a zone", value, -1, 2)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Drawer:
+class Drawer(_Still):
     """A drawer in the table's far edge, pulled towards the viewer by its handle."""
 
     centre: float
@@ -134,6 +152,12 @@ class Robot:
     grip: float = 1.0
     """1 is open, 0 is closed."""
 
+    def __post_init__(self) -> None:
+        checks.word("embodiment", self.embodiment, ("pusher", "gripper", "arm"))
+        checks.each("joints", self.joints, tuple, list)
+        if self.joints:
+            checks.numbers("joints", self.joints, (min(len(self.joints), JOINTS), 2), f"a robot's, {JOINTS} at most,")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
@@ -154,6 +178,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         _refuse_shapes(self, ())
+        checks.kind("robot", self.robot, Robot, NoneType)
+        _refuse_held(self.held, self.things)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +218,15 @@ class Clip:
     """As in `Scene`, or empty."""
 
     def __post_init__(self) -> None:
-        _refuse_shapes(self, np.shape(self.position)[:1])
+        frames = np.shape(self.position)[:1]
+        _refuse_shapes(self, frames)
+        checks.number("fps", self.fps, 0.01, 1e4)
+        checks.each("robots", self.robots, Robot)
+        for thing in self.held:
+            _refuse_held(thing, self.things)
+        for name in ("robots", "openings", "held"):
+            if len(getattr(self, name)) not in (0, *frames):
+                raise UserError(f"{name} has {len(getattr(self, name))} entries for {frames[0]} frames.")
 
     def __len__(self) -> int:
         return len(self.position)
@@ -226,28 +260,23 @@ class Clip:
 def _refuse_shapes(state: Scene | Clip, frames: tuple[int, ...]) -> None:
     """Raise a UserError if there is no such view, or not every thing has its place, angle, velocity and spin."""
     checks.word("view", state.view, get_args(View))
-    for thing in state.things:
-        checks.kind("things", thing, Thing)
-    for part in state.scenery:
-        checks.kind("scenery", part, *get_args(Scenery))
-        _refuse_numbers(part)
-    things = (*frames, len(state.things))
+    checks.each("things", state.things, Thing)
+    checks.each("scenery", state.scenery, *get_args(Scenery))
+    things, who = (*frames, len(state.things)), f"{len(state.things)} things"
     for name, shape in (("position", (*things, 2)), ("angle", things), ("velocity", (*things, 2)), ("spin", things)):
-        value = np.asarray(getattr(state, name))
-        if value.shape != shape:
-            raise UserError(f"{name} has the shape {value.shape}; {len(state.things)} things need {shape}.")
-        if value.dtype.kind not in "fiu":
-            raise UserError(f"{name} holds {value.dtype.name}, not numbers; give floats.")
+        checks.numbers(name, getattr(state, name), shape, who)
+    if np.size(state.layers):
+        checks.numbers("layers", state.layers, things, who)
 
 
-def _refuse_numbers(part: Scenery) -> None:
-    """Raise a UserError if a length or a place of scenery is no number near the frame."""
-    for name, value in vars(part).items():
-        where = f"{type(part).__name__}.{name}"
-        if isinstance(value, tuple):
-            if len(value) != 2:
-                raise UserError(f"{where} = {value!r:.60} must be a place, (x, y).")
-            for one in value:
-                checks.number(where, one, -10, 10)
-        elif not isinstance(value, str):
-            checks.number(where, value, -10, 1e6)
+def _refuse_held(held: int | None, things: tuple[Thing, ...]) -> None:
+    """Raise a UserError if what is held is none of the things."""
+    if held is not None:
+        checks.whole("held", held, 0, len(things) - 1)
+
+
+def refuse_lost_bobs(state: Scene | Clip) -> None:
+    """Raise a UserError if a pendulum's bob is none of the things."""
+    for rod in state.scenery:
+        if isinstance(rod, Pendulum) and rod.bob >= len(state.things):
+            raise UserError(f"Pendulum.bob = {rod.bob} is not one of the {len(state.things)} things; name one of them.")

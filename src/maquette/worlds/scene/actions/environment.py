@@ -48,6 +48,8 @@ class Setting:
     layout: Layout = USUAL
 
     def __post_init__(self) -> None:
+        checks.each("tasks", self.tasks, str)
+        checks.kind("layout", self.layout, Layout)
         if not self.tasks:
             raise UserError("tasks = () leaves nothing to do; name at least one.")
         for task in self.tasks:
@@ -63,6 +65,7 @@ class Setting:
         Raises:
             UserError: more things are asked for than fit on the table.
         """
+        checks.whole("seed", seed, 0, 2**63 - 1)
         task = self.tasks[numpy_generator(seed, "task").integers(len(self.tasks))]
         return Episode(assignment(task, self.embodiment, seed, self.layout), self.control_hz)
 
@@ -95,15 +98,8 @@ class Setting:
         """
         names = ACTIONS[self.embodiment]
         wanted = (*count, len(names))
-        try:
-            given = np.asarray(action)
-        except ValueError as error:  # rows of several lengths
-            raise UserError(f"action = {action!r} is no array of numbers; give the shape {wanted}.") from error
-        if given.dtype.kind not in "fiu":
-            raise UserError(f"action = {action!r} is no array of numbers; give the shape {wanted}.")
-        found = given.astype(np.float64)
-        if found.shape != wanted:
-            raise UserError(f"action has the shape {found.shape}, a {self.embodiment}'s {wanted}: {', '.join(names)}.")
+        checks.numbers("action", action, wanted, f"the {', '.join(names)} of a {self.embodiment}")
+        found = np.asarray(action, np.float64)
         if not np.isfinite(found).all():
             raise UserError(f"action = {found.tolist()} is not finite; give numbers from -1 to 1.")
         return found.clip(-1, 1)
@@ -148,7 +144,7 @@ class SceneEnv(gymnasium.Env[dict[str, Any], np.ndarray]):
             raise UserError(
                 f"render_mode = {render_mode!r} must be None or 'rgb_array'; there is no window to draw to."
             )
-        tasks = (task,) if isinstance(task, str) else tuple(task)
+        tasks = (task,) if isinstance(task, str) else task
         self.setting = Setting(tasks=tasks, embodiment=embodiment, size=size, control_hz=control_hz, layout=layout)
         self.action_space, self.observation_space = self.setting.action_space, self.setting.observation_space
         self.render_mode = render_mode

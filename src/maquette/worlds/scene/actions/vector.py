@@ -107,7 +107,7 @@ class SceneVectorEnv(VectorEnv[Parts, np.ndarray, np.ndarray]):
     ) -> None:
         checks.whole("count", count, 1, MOST)
         checks.whole("workers", workers, 1, count, ", the number of tables")
-        tasks = (task,) if isinstance(task, str) else tuple(task)
+        tasks = (task,) if isinstance(task, str) else task
         self.setting = Setting(tasks=tasks, embodiment=embodiment, size=size, control_hz=control_hz, layout=layout)
         self.num_envs = count
         self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP, "render_fps": control_hz}

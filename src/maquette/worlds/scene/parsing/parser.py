@@ -1,6 +1,5 @@
 """Frames to state by analysis and synthesis: everything that is read is drawn again, and must look like the frames."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -10,6 +9,7 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.parsing.drafts import Draft, all_tracks, behind, draft_of, hang_rods, hidden_by
 from maquette.worlds.scene.parsing.identity import Identity, Sight, identify
 from maquette.worlds.scene.parsing.judging import judged, named, velocities
@@ -38,7 +38,10 @@ def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float
     Raises:
         UserError: the frames are no clips of square pictures from 16 to 128 pixels wide, or fps is no rate.
     """
-    frames = np.asarray(frames)
+    try:
+        frames = np.asarray(frames)
+    except ValueError as error:
+        raise UserError("frames differ in size; give clips of one size and length.") from error
     if frames.dtype != np.uint8 or frames.ndim != 5 or frames.shape[2] != frames.shape[3] or frames.shape[4] != 3:
         raise UserError(
             f"frames of {frames.dtype} and shape {frames.shape} cannot be read; "
@@ -48,8 +51,7 @@ def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float
         raise UserError(f"frames of {frames.shape[2]} pixels cannot be read; give 16 to 128.")
     if not frames.shape[1]:
         raise UserError("Clips of no frames cannot be read; give at least one.")
-    if not (isinstance(fps, int | float) and 0 < fps < math.inf):
-        raise UserError(f"fps = {fps!r}: give frames a second, above 0.")
+    checks.number("fps", fps, 0.01, 1e4)
     frames = np.require(frames, requirements=("C", "W"))  # views that are turned, cut or read-only are copied
     readings: list[Reading] = []
     for first in range(0, len(frames), AT_ONCE):
