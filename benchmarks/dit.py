@@ -138,7 +138,7 @@ def sampling(shape: str, rounds: int) -> dict[str, Any]:
 
 def coding(kind: str, mode: str, rounds: int) -> dict[str, Any]:
     """Four clips of 17 × 64 × 64; "theirs" of a decoder is its own decoding by tiles, of an encoder fp32."""
-    config = AutoencoderConfig(width=32, latent=8, space=8, time=2, wavelet=kind.endswith("haar"))
+    config = AutoencoderConfig(width=32, latent=8, space=8, time=2, wavelet=int(kind.endswith("haar")))
     model = Autoencoder(config).initialise(torch.Generator().manual_seed(0)).eval()
     x, found = torch.randn(4, 3, 17, 64, 64, generator=torch.Generator().manual_seed(1)), {}
     precision, _ = MODES[mode]

@@ -447,6 +447,9 @@ def test_what_effects_foretell(effects, region, beyond, seeds):
 def test_a_pilot_that_cannot_tell(bent):
     with pytest.raises(UserError, match="--seeds is 1; a spread takes at least 2"):
         bent.do(run_pilot, seeds=1)
-    bent.write((STOP[0], STOP[0] + "    if config.place < 0:\n        raise ValueError('no such luck')\n"))
+    bent.write((STOP[0], STOP[0] + "    if config.place < 0 and seed > 9:\n        raise ValueError('no such luck')\n"))
     with pytest.raises(UserError, match=r"farther, seed 20000, failed with \{(?s:.*)no such luck"):
+        bent.do(run_pilot, seeds=2)
+    bent.write(("normal(0, config.noise)", "normal(0, config.noise) + np.random.default_rng().normal()"))
+    with pytest.raises(UserError, match="trial of bent is not a function of config and seed"):
         bent.do(run_pilot, seeds=2)

@@ -454,9 +454,27 @@ def test_the_command_writes_what_is_asked_for(command_line, tmp_path):
     assert f"maquette run {TOY} --scale laptop</pre>" in html
 
 
+def test_records_of_other_code_are_called_stale_and_shown_with_the_settings_they_were_made_with(toy, tmp_path):
+    evidence = evidence_of(toy)
+    made = {key: dataclasses.replace(one, config=one.config | {"draws": 77}) for key, one in evidence.records.items()}
+    found = section(dataclasses.replace(evidence, records=made), "maquette run toy", current=False)
+    write_page(tmp_path / "page.html", [found])
+    page = text_of((tmp_path / "page.html").read_text())
+    assert "code no longer gives these records" in page
+    assert "draws 77" in page
+    claims = next(one for one in choose(found) if one.kind == "claims")
+    assert "code no longer gives these records" in plain_text(claims.prose)
+    assert "Stale" not in plain_text(section(evidence, "maquette run toy").warnings)
+
+
+def test_the_command_says_so_of_records_of_other_code(command_line):
+    assert "Stale: today's code no longer gives these records" in command_line("--out", "page.html").err
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (("--scale", "tour"), "There are no records of toy at tour scale in"),
         (("--discussion", "none.md"), "none.md does not exist"),
         (("--pdf", "--slides", "--out", "x.pdf"), "--out names one file"),
         (("--axes", "noise"), "toy offers no critique"),

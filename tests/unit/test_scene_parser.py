@@ -281,7 +281,7 @@ def test_what_is_no_clip_is_refused(frames):
 
 @pytest.mark.parametrize("fps", [0, -8.0, float("nan"), "8"])
 def test_what_is_no_rate_is_refused(fps):
-    with pytest.raises(UserError, match="must be a number from 0.01"):
+    with pytest.raises(UserError, match=r"must be a number from 0\.01"):
         read_clips(np.full((1, 2, 32, 32, 3), 230, np.uint8), fps)
 
 

@@ -20,14 +20,17 @@ SCALES = ("laptop", "gpu", "tour", "smoke")
 
 def report(command: Report) -> int:
     """Write the page, the paper or the slides."""
+    from maquette.lab.caveats import STALE
     from maquette.lab.criticism import read_criticism
     from maquette.lab.evidence import read_evidence
     from maquette.lab.improvement import read_improvement
+    from maquette.lab.rehearsal import is_current
     from maquette.lab.report.contents import absent, section
     from maquette.lab.report.page import write_page
     from maquette.lab.report.prose import read_discussion
     from maquette.lab.report.typeset import write_paper, write_slides
     from maquette.lab.study import load_study
+    from maquette.lab.terminal import Display
 
     study = load_study(studies.reference(command.name))
     kinds = {"report.pdf": command.pdf, "slides.pdf": command.slides}
@@ -46,14 +49,19 @@ def report(command: Report) -> int:
     if improvement:
         commands.append(f"maquette improve {command.name} --trials {len(improvement.candidates) - 1}")
     elsewhere = "" if records == RECORDS[0] else f" --records {records}"
+    evidence = read_evidence(study, scale, directory)
+    with Console(stderr=True).status("seeing whether today's code still gives these records"):
+        quiet = Display(Console(quiet=True))
+        current = is_current(studies.reference(command.name), study, evidence, directory, quiet)
     told = section(
-        read_evidence(study, scale, directory),
+        evidence,
         "\n".join(f"{line}{elsewhere}" for line in commands),
         criticism,
         improvement,
         authors=studies.split("--author", command.author),
         discussion=discussion,
         exhibits=directory / "exhibits",
+        current=current,
     )
     write = {"report.html": lambda out: write_page(out, [told])}
     write |= {"report.pdf": lambda out: write_paper(out, told), "slides.pdf": lambda out: write_slides(out, told)}
@@ -61,6 +69,8 @@ def report(command: Report) -> int:
         for name in wanted:
             write[name](out := command.out or directory / name)
             print(out)
+    if not current:
+        print(f"Stale: {STALE}; maquette run {command.name} makes them anew.", file=sys.stderr)
     for sentence in absent(told, command.name):
         print(sentence, file=sys.stderr)
     return 0
@@ -76,7 +86,9 @@ def _found_records(study: "Study", command: Report) -> tuple[Path, str]:
             if any(records.glob(f"{study.name}/{scale}/trials/*")):
                 return records, scale
     where = " or ".join(str(place) for place in places)
-    raise UserError(f"There are no records of {study.name} in {where}; make some: maquette run {command.name}")
+    of = f" at {command.scale} scale" if command.scale else ""
+    at = f" --scale {command.scale}" if command.scale else ""
+    raise UserError(f"There are no records of {study.name}{of} in {where}; make some: maquette run {command.name}{at}")
 
 
 def _chosen_axes(study: "Study", command: Report, directory: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from maquette.lab.evidence import Evidence
 from maquette.lab.wording import number
 
+STALE = "today's code no longer gives these records: they stand as they were made, with the settings of then"
 REGISTERED = "What would count as an answer was written down before anything ran"
 
 
@@ -14,7 +15,7 @@ def registered(evidence: Evidence) -> str:
         first = min(evidence.records.values(), key=lambda record: record.started)
         return (
             "What would count as an answer is given as the study has it today; what was claimed when its records were "
-            f"made is not in them; git shows it at commit {first.commit}"
+            f"made is not in them{'' if first.commit == 'unknown' else f'; git shows it at commit {first.commit}'}"
         )
     if not evidence.changes:
         return REGISTERED
@@ -23,8 +24,13 @@ def registered(evidence: Evidence) -> str:
 
 def caveats(evidence: Evidence) -> list[str]:
     """Whole sentences, none where there is nothing to tell."""
+    return amended(evidence) + beside(evidence)
+
+
+def amended(evidence: Evidence) -> list[str]:
+    """That the claims are not known to be those that were made before the trials, in a whole sentence."""
     moved = evidence.scale.verdict and registered(evidence) != REGISTERED
-    return ([f"{registered(evidence)}."] if moved else []) + beside(evidence)
+    return [f"{registered(evidence)}."] if moved else []
 
 
 def beside(evidence: Evidence) -> list[str]:

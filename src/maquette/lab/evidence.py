@@ -50,6 +50,12 @@ class Evidence:
         return {seed: with_derived(self.study, self.trials(seed)) for seed in whole}
 
     @functools.cached_property
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """Each arm's config in plain values: as its trials ran, or as the study has it where none did."""
+        ran = {arm: dict(record.config) for (arm, _), record in self.records.items()}
+        return {arm: ran.get(arm, plain(config)) for arm, config in self.study.configs(self.scale).items()}
+
+    @functools.cached_property
     def judgements(self) -> list[Judgement]:
         """Every claim's verdict."""
         return judge_study(self.study, self.scale, self.by_seed)

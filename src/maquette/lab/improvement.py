@@ -331,6 +331,8 @@ def in_words(found: Improvement) -> str:
     }.get(found.verdict, f"undecided whether it improves by {search.by:g}")
     ratio = found.improved_flops / found.base_flops if found.base_flops else 1.0
     gain = f"{wording.number(found.interval.mean)} {wording.interval(found.interval)}"
+    if (candidates := round(ERROR / (1 - found.interval.confidence))) > 1:
+        gain += f" (5 % of error shared by the {candidates} candidates judged so far)"
     cheaper = ", ".join(f"{name} {value}" for name, value in search.judged.items())
     return (
         f"{said} On the {found.interval.n} seeds that judge the study{cheaper and f', with {cheaper}'}, the gain is "

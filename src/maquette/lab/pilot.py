@@ -10,6 +10,7 @@ from maquette.core.records import Cost
 from maquette.core.statistics import detectable, seeds_needed, spread
 from maquette.lab.campaign import SCRATCH, Campaign, places_for, refuse, workshop
 from maquette.lab.claims import Claim
+from maquette.lab.rehearsal import rehearse
 from maquette.lab.study import Study, load_study
 from maquette.lab.terminal import Display
 
@@ -89,7 +90,7 @@ def run_pilot(
     """Run a study's laptop scale on `seeds` seeds of the pilot's own.
 
     Raises:
-        UserError: fewer than two seeds, a failed trial, a damaged record, a full disk.
+        UserError: fewer than two seeds, a trial that fails or is impure, a damaged record, a full disk.
     """
     if seeds < 2:
         raise UserError(f"--seeds is {seeds}; a spread takes at least 2.")
@@ -97,6 +98,7 @@ def run_pilot(
     scale = study.scales.laptop
     places = places_for(records / study.name / "pilot", scratch, study.name, "pilot")
     with workshop(study, reference, jobs, places, display) as pool:
+        rehearse(study, reference, places, pool, display)
         campaign = Campaign(study, BASE, scale, places, pool, display)
         campaign.run(range(PILOT_SEEDS, PILOT_SEEDS + seeds))
     refuse(campaign.failures)

@@ -68,6 +68,8 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
         cost = dataclasses.asdict(run.cost)
     except UserError as error:
         emit({"kind": "refused", "text": str(error)})
+    except Unmeasured as error:
+        emit({"kind": "failed", "text": str(error)})
     except (Exception, SystemExit) as error:  # a trial that leaves fails; it does not take the run along
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             emit({"kind": "refused", "text": str(as_user_error(error, scratch))})
@@ -85,15 +87,23 @@ def checked(measures: Any) -> dict[str, float]:
     """Measures as floats.
 
     Raises:
-        ValueError: they are no mapping of names to finite numbers.
+        Unmeasured: they are no mapping of names to finite numbers.
     """
     if not isinstance(measures, Mapping) or not measures:
-        raise ValueError(f"expected a mapping of measures, got {measures!r}")
-    values = {str(name): float(value) for name, value in measures.items()}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise ValueError(f"the measure {name!r} is {value}")
+        raise Unmeasured(f"expected a mapping of measures, got {measures!r:.60}")
+    values = {}
+    for name, value in measures.items():
+        try:
+            values[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise Unmeasured(f"the measure {name!r} is {value!r:.60}, which is no number") from None
+        if not math.isfinite(values[str(name)]):
+            raise Unmeasured(f"the measure {name!r} is {values[str(name)]}; give a finite number")
     return values
+
+
+class Unmeasured(ValueError):
+    """What a trial returned is no measures; the message says why."""
 
 
 def threads() -> int:

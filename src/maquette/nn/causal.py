@@ -12,11 +12,17 @@ Clip = Float[Tensor, "b channels frames height width"]
 
 
 class CausalConv(nn.Conv3d):
-    """A convolution of odd size whose frame t sees the frames up to t only (Yu et al. 2023, arXiv:2310.05737)."""
+    """A convolution of odd size whose frame t sees the frames up to t only (Yu et al. 2023, arXiv:2310.05737).
 
-    def __init__(self, into: int, out: int, size: int = 3, stride: tuple[int, int, int] = (1, 1, 1)) -> None:
-        super().__init__(into, out, size, stride, padding=(0, size // 2, size // 2))
-        self.before = size - 1
+    Of `time` frames, its own and those before; of as many as it sees pixels along a side, if not given.
+    """
+
+    def __init__(
+        self, into: int, out: int, size: int = 3, stride: tuple[int, int, int] = (1, 1, 1), time: int | None = None
+    ) -> None:
+        time = size if time is None else time
+        super().__init__(into, out, (time, size, size), stride, padding=(0, size // 2, size // 2))
+        self.before = time - 1
 
     def forward(self, input: Clip) -> Clip:
         """Convolve."""
@@ -40,10 +46,10 @@ class ChannelNorm(nn.Module):
 class ResidualBlock(nn.Module):
     """x + conv(SiLU(norm(conv(SiLU(norm(x))))))."""
 
-    def __init__(self, into: int, out: int) -> None:
+    def __init__(self, into: int, out: int, time: int = 3) -> None:
         super().__init__()
         self.norm_in, self.norm_out = ChannelNorm(into), ChannelNorm(out)
-        self.conv_in, self.conv_out = CausalConv(into, out), CausalConv(out, out)
+        self.conv_in, self.conv_out = CausalConv(into, out, time=time), CausalConv(out, out, time=time)
         self.skip = CausalConv(into, out, size=1) if into != out else nn.Identity()
 
     def forward(self, x: Clip) -> Clip:
@@ -64,22 +70,23 @@ def enlarge(x: Clip, time: int, space: int) -> Clip:
     return x.repeat_interleave(time, 2)[:, :, time - 1 :] if time > 1 else x
 
 
-def haar(x: Clip, *, time: bool) -> Clip:
-    """The orthonormal Haar transform of pairs of pixels, and of pairs of frames: halves the sides, keeps the energy.
+def haar(x: Clip, *, time: bool, space: bool = True) -> Clip:
+    """The orthonormal Haar transform of pairs of pixels, of pairs of frames, or both: halves axes, keeps the energy.
 
     Cosmos puts it before its tokenizers (arXiv:2501.03575, section 3.2). Frame 0 pairs with itself.
 
     Returns:
-        Bands among the channels, the mean of all axes first: 8 times as many, or 4 without `time`.
+        Bands among the channels, the mean of all axes first: 8 times as many, 4 without time, 2 without space.
     """
     if time:
         x = _split(repeat_first(x, 1), 2)
-    return _split(_split(x, 3), 4)
+    return _split(_split(x, 3), 4) if space else x
 
 
-def inverse_haar(x: Clip, *, time: bool) -> Clip:
+def inverse_haar(x: Clip, *, time: bool, space: bool = True) -> Clip:
     """Undo `haar`."""
-    x = _join(_join(x, 4), 3)
+    if space:
+        x = _join(_join(x, 4), 3)
     return _join(x, 2)[:, :, 1:] if time else x
 
 

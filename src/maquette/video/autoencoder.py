@@ -1,7 +1,9 @@
 """A causal 3-D convolutional KL autoencoder: clips to latents up to eight times smaller along each axis, and back.
 
 As HunyuanVideo, Cosmos and Wan have it: 1 + r·n frames become 1 + n latents, of which each sees the frames up to its
-own only, so that an image is a clip of one frame and a clip may have any length.
+own only, so that an image is a clip of one frame and a clip may have any length. Beside the convolutions runs a linear
+way from a clip's Haar bands to the latents and back, so that training starts near what principal components could do
+(as DC-AE's shortcuts from space to channels: Chen et al. 2024, arXiv:2410.10733).
 """
 
 import math
@@ -33,18 +35,22 @@ class AutoencoderConfig:
     """How many times smaller the sides become: 1, 2, 4 or 8."""
     time: int = 4
     """How many times fewer the frames become: 1, 2, 4 or 8."""
-    wavelet: bool = False
-    """Whether the Haar transform does the first halving, in place of a convolution."""
+    wavelet: int = 0
+    """How many of the halvings the Haar transform does, in place of convolutions."""
+    seen: int = 3
+    """Frames that a convolution sees, its own and those before; with 1 every frame is coded by itself."""
 
     def __post_init__(self) -> None:
-        for name in ("channels", "latent", "width", "widest", "blocks"):
+        for name in ("channels", "latent", "width", "widest", "blocks", "seen"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)} of an autoencoder: give 1 or more.")
         for name in ("space", "time"):
             if getattr(self, name) not in (1, 2, 4, 8):
                 raise UserError(f"{name} = {getattr(self, name)} of an autoencoder: give 1, 2, 4 or 8.")
-        if self.wavelet and self.space == 1:
-            raise UserError("wavelet of an autoencoder with space = 1: the transform halves the sides; give 2, 4 or 8.")
+        if not 0 <= self.wavelet <= len(self.strides):
+            raise UserError(
+                f"wavelet = {self.wavelet} of an autoencoder that halves {len(self.strides)} times: give at most that."
+            )
 
     @property
     def strides(self) -> tuple[tuple[int, int], ...]:
@@ -58,17 +64,22 @@ class AutoencoderConfig:
         halvings = len(self.strides) - self.wavelet
         return tuple(self.width * min(2**i, self.widest) for i in range(halvings + 1))
 
+    def bands(self, halvings: int) -> int:
+        """Channels after so many halvings by the Haar transform."""
+        return self.channels * math.prod(time * space**2 for time, space in self.strides[:halvings])
+
     @property
     def halo(self) -> tuple[int, int]:
         """How many latents away, back in time and around in space, can lie what a latent or a pixel depends on."""
 
         def reach(factor: int) -> int:
-            scales = [min(2**i, factor) for i in range(int(self.wavelet), len(self.strides) + 1)]
+            scales = [min(2**i, factor) for i in range(self.wavelet, len(self.strides) + 1)]
             levels = sum(scale * (2 * self.blocks + 1) for scale in scales[:-1])
             return levels + scales[-1] * (2 * self.blocks + 3) + scales[0]
 
         # A convolution of three sees one pixel to each side, but two frames back.
-        return math.ceil(2 * reach(self.time) / self.time) + 1, math.ceil(reach(self.space) / self.space) + 1
+        back = (self.seen - 1) * reach(self.time)
+        return math.ceil(back / self.time) + 1, math.ceil(reach(self.space) / self.space) + 1
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """Channels, frames and sides of a clip's latents.
@@ -111,34 +122,37 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         self.config = c = config
-        first = c.strides[0] if c.wavelet else (1, 1)
-        bands = c.channels * first[0] * first[1] ** 2
-        strides, widths = c.strides[int(c.wavelet) :], c.widths
+        bands, every_band = c.bands(c.wavelet), c.bands(len(c.strides))
+        strides, widths = c.strides[c.wavelet :], c.widths
         deepest = widths[-1]
 
-        down: list[nn.Module] = [CausalConv(bands, widths[0])]
+        def blocks(width: int, count: int) -> list[nn.Module]:
+            return [ResidualBlock(width, width, time=c.seen) for _ in range(count)]
+
+        down: list[nn.Module] = [CausalConv(bands, widths[0], time=c.seen)]
         up: list[nn.Module] = []
         for (time, space), width, wider in zip(strides, widths, widths[1:], strict=False):
-            down += [*(ResidualBlock(width, width) for _ in range(c.blocks))]
-            down += [CausalConv(width, wider, stride=(time, space, space))]
-            smaller = [Enlarge(wider, width, time, space), *(ResidualBlock(width, width) for _ in range(c.blocks))]
-            up = smaller + up
-        middle = [ResidualBlock(deepest, deepest) for _ in range(c.blocks + 1)]
-        self.down = nn.Sequential(*down, *middle, ChannelNorm(deepest), nn.SiLU(), CausalConv(deepest, 2 * c.latent))
-        middle = [ResidualBlock(deepest, deepest) for _ in range(c.blocks + 1)]
-        ends = [ChannelNorm(widths[0]), nn.SiLU(), CausalConv(widths[0], bands)]
-        self.up = nn.Sequential(CausalConv(c.latent, deepest), *middle, *up, *ends)
+            halve = CausalConv(width, wider, stride=(time, space, space), time=max(time, c.seen))
+            down += [*blocks(width, c.blocks), halve]
+            up = [Enlarge(wider, width, time, space, c.seen), *blocks(width, c.blocks), *up]
+        down += [*blocks(deepest, c.blocks + 1), ChannelNorm(deepest), nn.SiLU()]
+        self.down = nn.Sequential(*down, CausalConv(deepest, 2 * c.latent, time=c.seen))
+        ends = [ChannelNorm(widths[0]), nn.SiLU(), CausalConv(widths[0], bands, time=c.seen)]
+        self.up = nn.Sequential(CausalConv(c.latent, deepest, time=c.seen), *blocks(deepest, c.blocks + 1), *up, *ends)
+        self.straight_down = CausalConv(every_band, 2 * c.latent, size=1)
+        self.straight_up = CausalConv(c.latent, every_band, size=1)
         self.register_buffer("mean", torch.zeros(c.latent))
         self.register_buffer("std", torch.ones(c.latent))
 
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> "Autoencoder":
-        """Normal weights that keep the size of what passes; residual branches start small."""
+        """Normal weights that keep the size of what passes; what is added to a straight way starts small."""
+        last = [f"{side}.{len(getattr(self, side)) - 1}.weight" for side in ("down", "up")]
         for name, parameter in self.named_parameters():
             if parameter.ndim == 1:
                 parameter.fill_(1.0 if name.endswith("gain") else 0.0)
             else:
-                share = 0.1 if name.endswith("conv_out.weight") else 1.0
+                share = 0.1 if name.endswith(("conv_out.weight", *last)) else 1.0
                 parameter.normal_(0.0, share * parameter[0].numel() ** -0.5, generator=generator)
         return self
 
@@ -149,15 +163,29 @@ class Autoencoder(nn.Module):
 
     def posterior(self, x: Clip) -> Posterior:
         """The distribution over latents, as they come out of the convolutions."""
-        if self.config.wavelet:
-            x = haar(x, time=self.config.strides[0][0] == 2)
-        mean, log_variance = self.down(x).float().chunk(2, dim=1)
+        c = self.config
+        some = self._split(x, 0, c.wavelet)
+        found = self.down(some) + self.straight_down(self._split(some, c.wavelet, len(c.strides)))
+        mean, log_variance = found.float().chunk(2, dim=1)
         return Posterior(mean, log_variance.clamp(-30, 20))
 
     def reconstruct(self, latents: Clip) -> Clip:
         """Clips from latents as they come out of the convolutions."""
-        x = self.up(latents)
-        return inverse_haar(x, time=self.config.strides[0][0] == 2) if self.config.wavelet else x
+        c = self.config
+        x = self.up(latents) + self._join(self.straight_up(latents), c.wavelet, len(c.strides))
+        return self._join(x, 0, c.wavelet)
+
+    def _split(self, x: Clip, first: int, last: int) -> Clip:
+        """Some of the halvings, by the Haar transform."""
+        for time, space in self.config.strides[first:last]:
+            x = haar(x, time=time == 2, space=space == 2)
+        return x
+
+    def _join(self, x: Clip, first: int, last: int) -> Clip:
+        """Undo `_split`."""
+        for time, space in reversed(self.config.strides[first:last]):
+            x = inverse_haar(x, time=time == 2, space=space == 2)
+        return x
 
     def encode(self, x: Clip) -> Clip:
         """The mean latents of clips, each channel with mean 0 and deviation 1 over what `settle` saw.
@@ -183,10 +211,10 @@ class Autoencoder(nn.Module):
 class Enlarge(nn.Module):
     """Nearest neighbours and a convolution."""
 
-    def __init__(self, into: int, out: int, time: int, space: int) -> None:
+    def __init__(self, into: int, out: int, time: int, space: int, seen: int = 3) -> None:
         super().__init__()
         self.time, self.space = time, space
-        self.conv = CausalConv(into, out)
+        self.conv = CausalConv(into, out, time=seen)
 
     def forward(self, x: Clip) -> Clip:
         """Enlarge."""

@@ -78,7 +78,7 @@ RECIPES = {
         frames=17,
         size=32,
         clips=4096,
-        autoencoder=AutoencoderConfig(width=24, latent=8, space=4, time=4, wavelet=True),
+        autoencoder=AutoencoderConfig(width=24, latent=8, space=4, time=4, wavelet=1),
         dit=DiTConfig(
             channels=8, patch=(1, 1, 1), width=192, layers=8, heads=6, text_width=96, reading="joint", qk_norm=True
         ),

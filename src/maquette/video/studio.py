@@ -95,7 +95,7 @@ class Studio:
     def needed_bytes(self, clips: int, frames: int, shape: tuple[int, int, int, int]) -> int:
         """About what so many clips take at their worst: decoding's finest maps, or one layer of the transformer."""
         c, dit = self.autoencoder.config, self.model.dit.config
-        decoding = 6 * frames * (self.format.size // (1 + c.wavelet)) ** 2 * c.widths[0]
+        decoding = 6 * frames * (self.format.size // 2**c.wavelet) ** 2 * c.widths[0]
         tokens = shape[1] * shape[2] * shape[3] // (dit.patch[0] * dit.patch[1] * dit.patch[2])
         layer = tokens * dit.width * (2 * dit.mlp_ratio + 12)
         return 4 * clips * max(decoding, layer)

@@ -80,7 +80,7 @@ def make_autoencoder(config: Coder, directory: Path, progress: Progress) -> None
         captions=tuple(parts[i // count].captions[i % count] for i in order),
         fps=FPS,
     )
-    model = AutoencoderConfig(width=config.coder_width, latent=config.latent, space=4, time=4, wavelet=True)
+    model = AutoencoderConfig(width=config.coder_width, latent=config.latent, space=4, time=4, wavelet=1)
     training = TrainConfig(
         steps=config.coding_steps,
         optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.0),

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from maquette.core.files import read_json
 from maquette.lab import figures
-from maquette.lab.caveats import REGISTERED, registered
+from maquette.lab.caveats import REGISTERED, STALE, amended, registered
 from maquette.lab.criticism import Criticism, Curve, curves_by_axis
 from maquette.lab.evidence import Evidence
 from maquette.lab.figures import Figure, Medium
 from maquette.lab.improvement import Improvement
 from maquette.lab.report import sentences, tables
 from maquette.lab.report.bending_figures import effect_curve, search_history
-from maquette.lab.report.prose import Discussion, Node, check_references, parse
+from maquette.lab.report.prose import Discussion, Node, check_references, literal, parse
 from maquette.lab.report.sentences import Source, summary
 from maquette.lab.report.tables import Table
 from maquette.lab.study import Study
@@ -68,7 +68,8 @@ class Bending:
 class Section:
     """What a report says of one study. Prose is in nodes (`lab.prose`); `parts` are its headings by label, in order.
 
-    `registered`: whether the records prove that the claims were made before them.
+    `registered`: whether the records prove that the claims were made before them. `warnings`: what a reader of the
+    verdict must know of, that claims were changed or that today's code no longer gives the records.
     """
 
     study: Study
@@ -82,6 +83,7 @@ class Section:
     introduction: Sequence[Node]
     statements: Sequence[Statement]
     registered: bool
+    warnings: Sequence[Node]
     method: Sequence[Node]
     plan: Sequence[Node]
     budget: Sequence[Node]
@@ -122,15 +124,17 @@ def section(
     authors: Sequence[str] = (),
     discussion: Discussion | None = None,
     exhibits: Path | None = None,
+    current: bool = True,
 ) -> Section:
     """All that a report says of one study; `command` remakes the records, a line a step.
 
-    `exhibits` is the folder of what the trials published.
+    `exhibits` is the folder of what the trials published; `current`, whether today's code still gives the records.
 
     Raises:
         UserError: the discussion refers to what is not there.
     """
     study, records = evidence.study, sorted(evidence.records.values(), key=lambda record: record.started)
+    warnings = [*amended(evidence), *([] if current else [f"Stale: {STALE}."])]
     found = Section(
         study=study,
         scale=evidence.scale_name,
@@ -140,6 +144,7 @@ def section(
         date=datetime.date.fromisoformat(max(record.finished for record in records)[:10]),
         aside=sentences.aside(evidence),
         abstract=parse(sentences.abstract(evidence, criticism, improvement)),
+        warnings=parse(" ".join(f"**{literal(one)}**" for one in warnings)),
         introduction=parse(sentences.introduction(evidence)),
         statements=_statements(study),
         registered=registered(evidence) == REGISTERED,

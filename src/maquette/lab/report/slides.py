@@ -40,9 +40,13 @@ def choose(section: Section) -> list[Slide]:
 def _beginning(section: Section) -> Iterator[Slide]:
     yield Slide(kind="title")
     yield Slide(kind="question", title="The paper and the question", part="sec:introduction")
-    yield Slide(kind="claims", title="Claimed before anything ran" if section.registered else "What is claimed")
+    yield Slide(kind="claims", title=_claimed(section), prose=section.warnings)
     yield Slide(kind="prose", title="Method", part="sec:method", prose=section.method)
     yield Slide(kind="table", title="Arms and budget", table=_table(section, "tab:arms"), prose=section.budget)
+
+
+def _claimed(section: Section) -> str:
+    return "Claimed before anything ran" if section.registered else "What is claimed"
 
 
 def _results(section: Section) -> Iterator[Slide]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from maquette.core.records import Cost
 from maquette.lab import wording
 from maquette.lab.claims import Claim, Measures
-from maquette.lab.evidence import Evidence, plain
+from maquette.lab.evidence import Evidence
 from maquette.lab.improvement import Improvement
 from maquette.lab.study import Study
 from maquette.lab.verdicts import AS_CONTROL, Judgement, Verdict
@@ -201,7 +201,7 @@ def _kinds(evidence: Evidence) -> dict[str, dict[str, dict[str, Any]]]:
     """The arms' configs in plain values, by the name of their class."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for arm, config in evidence.study.configs(evidence.scale).items():
-        found.setdefault(type(config).__name__, {})[arm] = plain(config)
+        found.setdefault(type(config).__name__, {})[arm] = evidence.configs[arm]
     return found
 
 

@@ -47,7 +47,17 @@ def _write(path: Path, template: str, section: Section, document: Mapping[str, A
 def _document(section: Section) -> dict[str, Any]:
     """The section in plain values; what is to be read is in nodes."""
     study, paper = section.study, section.study.paper
-    prose = ("abstract", "introduction", "method", "plan", "statistics", "results", "criticised", "improved")
+    prose = (
+        "abstract",
+        "warnings",
+        "introduction",
+        "method",
+        "plan",
+        "statistics",
+        "results",
+        "criticised",
+        "improved",
+    )
     plain = ("scale", "authors", "commands", "where", "parts", "names")
     return {
         **{name: list(getattr(section, name)) for name in (*prose, "cost", "limits")},
