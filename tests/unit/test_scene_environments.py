@@ -296,7 +296,7 @@ def digest(embodiment):
 SAME_EVERYWHERE = {
     "pusher": "835df43429b6cb2fdf6b75819082e49f0d1957471f9f3b34abd597c169dadba0",
     "gripper": "bf6832b2d8f9da8981cdfdfe8b7d2433d292345e766add5b109167881f014546",
-    "arm": "a893805d56db23491682d8222c6a1dfe3d86771e9c0dabe62619bbc463d8a5cd",
+    "arm": "5a8d07c04f2da663f2bde92711d7b17ac60827d0e4242b9237915dca8f0f63e4",
 }
 
 

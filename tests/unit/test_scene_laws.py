@@ -388,7 +388,7 @@ RED = Thing(shape="ball", colour="red")
             "contradicts held_out",
         ),
         (lambda: law_clip("rolling", 0, Knobs(shapes=("star",))), "no combination of colour and shape is left"),
-        (lambda: random_clip(0, Knobs(shapes=("star",), sizes=("large",), objects=4)), "cannot be staged"),
+        (lambda: random_clip(0, Knobs(shapes=("star",), sizes=("large",), objects=3)), "cannot be staged"),
         (lambda: Knobs(objects=-1), "objects = -1"),
         (lambda: Knobs(frames=1), "frames = 1"),
         (lambda: law_clip("bounce", 0, Knobs(frames=4)), "no time to fall"),

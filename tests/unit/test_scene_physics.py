@@ -202,7 +202,7 @@ def test_a_pendulum_needs_its_bob():
 
 def test_the_table_top_is_refused():
     with pytest.raises(UserError, match="view = 'top'"):
-        simulate(replace(scene((ball(), (0.5, 0.5))), view="top"))
+        simulate(replace(scene((ball(), (0.5, 0.5))), view="top", scenery=()))
 
 
 def test_a_scene_is_left_as_it_was():

@@ -214,7 +214,9 @@ def test_drawers_open_towards_the_viewer_and_hands_close():
 
     def front(opening):
         """The last row of the drawer's front, beside its handle."""
-        frame = frame_of(scene(things, [(0.9, 0.2)], view="top", scenery=(Drawer(centre=0.4, opening=opening),)), 64)
+        frame = frame_of(
+            scene(things, [(0.9, 0.2)], view="top", scenery=(Drawer(centre=0.4, travel=0.25, opening=opening),)), 64
+        )
         return int(np.flatnonzero((frame[:, 20] != table).any(1))[-1])
 
     def dark(robot):

@@ -85,7 +85,7 @@ def place(field: str, value: Any) -> None:
         number(field, one, -10, 10)
 
 
-def numbers(field: str, value: Any, shape: tuple[int, ...], why: str = "") -> None:
+def numbers(field: str, value: Any, shape: tuple[int, ...], why: str = "", of: str = "fiu") -> None:
     """Refuse what is no array of numbers of a shape; they may be NaN.
 
     Args:
@@ -93,6 +93,7 @@ def numbers(field: str, value: Any, shape: tuple[int, ...], why: str = "") -> No
         value: what was given.
         shape: what it must have.
         why: who needs that shape, `"2 things"`.
+        of: kinds of numpy's numbers that it may hold.
 
     Raises:
         UserError: it is something else.
@@ -103,5 +104,6 @@ def numbers(field: str, value: Any, shape: tuple[int, ...], why: str = "") -> No
         raise UserError(f"{field} has rows of several lengths; {why} need {shape}.") from error
     if found.shape != shape:
         raise UserError(f"{field} has the shape {found.shape}; {why} need {shape}.")
-    if found.dtype.kind not in "fiu":
-        raise UserError(f"{field} holds {found.dtype.name}, not numbers; give floats.")
+    if found.dtype.kind not in of:
+        names = "numbers; give floats" if "f" in of else "whole numbers; give them"
+        raise UserError(f"{field} holds {found.dtype.name}, not {names}.")

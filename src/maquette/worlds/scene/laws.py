@@ -41,8 +41,8 @@ LONG, SOME = 4.0, 40
 """Seconds up to which a longer clip is sought of one too short for its law, and stages drawn of each length."""
 
 
-MOST = 4
-"""Bystanders; a fifth leaves no room for any law."""
+MOST = 3
+"""Bystanders; a fourth leaves room for hardly any law."""
 
 
 @dataclass(frozen=True, kw_only=True)

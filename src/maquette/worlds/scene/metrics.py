@@ -73,6 +73,7 @@ class Asked:
             checks.whole("count", self.count, 0, MOST)
         if self.law is not None:
             checks.word("law", self.law, LAWS)
+        checks.each("relations", tuple(self.relations), Related)
         for one in self.relations:
             for number in (one.subject, one.object):
                 checks.whole("relations: thing", number, 0, len(self.things) - 1)
@@ -127,6 +128,8 @@ def attribute_accuracy(readings: Sequence[Reading], asked: Sequence[Asked]) -> d
     Raises:
         UserError: there is not one reading for each clip asked for.
     """
+    checks.each("readings", readings, Reading)
+    checks.each("asked", asked, Asked)
     if len(readings) != len(asked):
         raise UserError(f"readings = {len(readings)} and asked = {len(asked)} must be as many; give one for each clip.")
     right, n, found = (dict.fromkeys(ATTRIBUTES, 0) for _ in range(3))
@@ -238,6 +241,7 @@ def frechet_distance(readings: Sequence[Reading], reference: Sequence[Reading]) 
 
 def states_of(readings: Sequence[Reading]) -> Float[np.ndarray, "clips numbers"]:
     """`state_vector` of each clip; a rejected one has NaN."""
+    checks.each("readings", readings, Reading)
     nothing = np.full(len(state_vector(Reading())), np.nan)
     states = [nothing if one.rejected is not None else state_vector(one) for one in readings]
     return np.array(states).reshape(len(states), len(nothing))

@@ -15,6 +15,7 @@ import pymunk
 from maquette.core.errors import UserError
 from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import area, outline, pieces
+from maquette.worlds.scene.impossible import refuse_impossible
 from maquette.worlds.scene.state import (
     Clip,
     Contact,
@@ -23,10 +24,8 @@ from maquette.worlds.scene.state import (
     Point,
     Ramp,
     Scene,
-    Screen,
     Thing,
     Water,
-    refuse_lost_bobs,
 )
 from maquette.worlds.scene.vocabulary import LAWS, Law, Material, Shape
 from maquette.worlds.scene.water import DRAG as DRAG
@@ -131,35 +130,6 @@ def add_solid(space: pymunk.Space, corners: Sequence[Point], *, friction: float,
     return solid
 
 
-def _refuse_impossible(scene: Scene) -> None:
-    """Raise a UserError for a scene from above, with what is no number, two grounds, scenery of no extent, a pendulum
-    without its bob, or a thing far outside the frame."""
-    if scene.view != "side":
-        raise UserError(f"view = {scene.view!r} has no gravity to simulate; give a scene of the 'side' view.")
-    for name in ("position", "angle", "velocity", "spin"):
-        if not np.isfinite(getattr(scene, name)).all():
-            raise UserError(f"{name} holds NaN or infinity; give every thing numbers.")
-    refuse_lost_bobs(scene)
-    grounds = [part for part in scene.scenery if isinstance(part, Ground)]
-    if len(grounds) > 1:
-        raise UserError(f"scenery holds {len(grounds)} parts of kind Ground; give one.")
-    for ground in grounds:
-        checks.number("Ground.height", ground.height, 0, 0.9)
-        checks.number("Ground.friction", ground.friction, 0)
-    for part in scene.scenery:
-        if isinstance(part, Screen) and part.left >= part.right:
-            raise UserError(f"Screen.left = {part.left:g} must be less than Screen.right = {part.right:g}.")
-        if isinstance(part, Ramp) and part.start == part.end:
-            raise UserError(f"Ramp.start = Ramp.end = {part.start}: a ramp needs a length; give two places.")
-        if isinstance(part, Pendulum) and math.dist(part.pivot, scene.position[part.bob]) < TRAVEL:
-            raise UserError(f"Pendulum.pivot = {part.pivot} is where its bob is: a rod needs a length.")
-    for number, (x, y) in enumerate(np.asarray(scene.position, float).tolist()):
-        if not (-1 <= x <= 2 and -1 <= y <= 2):
-            raise UserError(
-                f"position: thing {number} is at ({x:g}, {y:g}); the frame reaches from 0 to 1, give -1 to 2."
-            )
-
-
 def simulate(
     scene: Scene,
     *,
@@ -190,13 +160,14 @@ def simulate(
     Raises:
         UserError: a scene from above or with what is no number, things that overlap, a pendulum without its bob.
     """
+    checks.kind("scene", scene, Scene)
     checks.number("fps", fps, 0.01, 1e4)
     checks.whole("frames", frames, 1, 100_000)
     checks.number("gravity", gravity, -1e3, 1e3)
     checks.number("restitution", restitution, 0, 2)
     if law is not None:
         checks.word("law", law, LAWS)
-    _refuse_impossible(scene)
+    refuse_impossible(scene)
     world = _World.of(scene, gravity=gravity, restitution=restitution, upright=upright, walls=walls)
     world.refuse_overlaps()
     position, angle, velocity, spin = world.film(scene, frames=frames, fps=fps)

@@ -191,7 +191,7 @@ def _pictures(
         if isinstance(world, Clip) and len(world.openings):
             opening[i] = world.openings
         for frame, robot in enumerate(robots_of(world)):
-            joints[i, frame, : len(robot.joints)], grip[i, frame] = robot.joints, robot.grip
+            joints[i, frame, : len(robot.joints)], grip[i, frame] = np.reshape(robot.joints, (-1, 2)), robot.grip
     flat = (
         one.reshape(len(worlds) * frames, *one.shape[2:]) for one in (position, angle, layers, opening, joints, grip)
     )

@@ -16,6 +16,7 @@ from maquette.worlds.scene import checks
 from maquette.worlds.scene.geometry import reach
 from maquette.worlds.scene.vocabulary import (
     COLOURS,
+    LAWS,
     MATERIALS,
     RADIUS,
     SHAPES,
@@ -139,6 +140,10 @@ class Drawer(_Still):
     opening: float = 0.0
     """How far it is, at the start of a clip."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.number("Drawer.opening", self.opening, -1e-6, self.travel + 1e-6)
+
 
 Scenery = Ground | Ramp | Water | Screen | Pendulum | Zone | Drawer
 
@@ -154,6 +159,7 @@ class Robot:
 
     def __post_init__(self) -> None:
         checks.word("embodiment", self.embodiment, ("pusher", "gripper", "arm"))
+        checks.number("grip", self.grip, -0.5, 1.5)
         checks.each("joints", self.joints, tuple, list)
         if self.joints:
             checks.numbers("joints", self.joints, (min(len(self.joints), JOINTS), 2), f"a robot's, {JOINTS} at most,")
@@ -221,6 +227,10 @@ class Clip:
         frames = np.shape(self.position)[:1]
         _refuse_shapes(self, frames)
         checks.number("fps", self.fps, 0.01, 1e4)
+        checks.number("gravity", self.gravity, -1e3, 1e3)
+        if self.law is not None:
+            checks.word("law", self.law, LAWS)
+        checks.each("contacts", self.contacts, Contact)
         checks.each("robots", self.robots, Robot)
         for thing in self.held:
             _refuse_held(thing, self.things)
@@ -232,7 +242,12 @@ class Clip:
         return len(self.position)
 
     def scene(self, frame: int) -> Scene:
-        """The world at one frame."""
+        """The world at one frame, counted from the end where it is negative.
+
+        Raises:
+            UserError: there is no such frame.
+        """
+        checks.whole("frame", frame, -len(self), len(self) - 1)
         scenery = tuple(
             replace(part, opening=float(self.openings[frame]))
             if isinstance(part, Drawer) and len(self.openings)
@@ -262,11 +277,14 @@ def _refuse_shapes(state: Scene | Clip, frames: tuple[int, ...]) -> None:
     checks.word("view", state.view, get_args(View))
     checks.each("things", state.things, Thing)
     checks.each("scenery", state.scenery, *get_args(Scenery))
+    for part in state.scenery:
+        if isinstance(part, Zone | Drawer) != (state.view == "top"):
+            raise UserError(f"scenery = {part} is none of the {state.view} view; leave it out.")
     things, who = (*frames, len(state.things)), f"{len(state.things)} things"
     for name, shape in (("position", (*things, 2)), ("angle", things), ("velocity", (*things, 2)), ("spin", things)):
         checks.numbers(name, getattr(state, name), shape, who)
     if np.size(state.layers):
-        checks.numbers("layers", state.layers, things, who)
+        checks.numbers("layers", state.layers, things, who, of="iu")
 
 
 def _refuse_held(held: int | None, things: tuple[Thing, ...]) -> None:

@@ -63,7 +63,7 @@ def checked_embodiment(name: str) -> Embodiment:
     for known in EMBODIMENTS:
         if known == name:
             return known
-    raise UserError(f"embodiment = {name!r} is not a robot of the table; {did_you_mean(name, EMBODIMENTS)}")
+    raise UserError(f"embodiment = {name!r} is not a robot of the table; {did_you_mean(str(name), EMBODIMENTS)}")
 
 
 class Body(Protocol):

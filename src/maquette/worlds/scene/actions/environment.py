@@ -15,7 +15,7 @@ from maquette.core.seeds import numpy_generator
 from maquette.worlds.scene import checks
 from maquette.worlds.scene.actions.camera import Camera
 from maquette.worlds.scene.actions.embodiments import ACTIONS, FEELS, Embodiment, checked_embodiment
-from maquette.worlds.scene.actions.episode import Episode
+from maquette.worlds.scene.actions.episode import FASTEST, SLOWEST, Episode
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.sampling import USUAL, assignment
 from maquette.worlds.scene.actions.tasks import Task, checked_task
@@ -26,8 +26,6 @@ LONGEST, LETTERS = 256, "abcdefghijklmnopqrstuvwxyz0123456789 .,?"
 """Of an instruction."""
 SHOWN = 256
 """Width in pixels of what `render` gives."""
-SLOWEST, FASTEST = 5.0, 50.0
-"""Actions a second."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from maquette.worlds.scene.actions.embodiments import Embodiment, body_of
+from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
+from maquette.worlds.scene.actions.embodiments import ACTIONS, Embodiment, body_of
 from maquette.worlds.scene.actions.sampling import Assignment
 from maquette.worlds.scene.actions.table import HANDLE, Table
 from maquette.worlds.scene.actions.tasks import Failure, Progress, Task, steps_of
@@ -21,6 +23,8 @@ SECONDS: dict[Task, float] = {
     "two-step": 30.0,
 }
 """That a robot is given."""
+SLOWEST, FASTEST = 5.0, 50.0
+"""Actions a second."""
 
 
 class Episode:
@@ -28,10 +32,14 @@ class Episode:
 
     Args:
         assignment: the table, the robot on it and its task.
-        control_hz: actions a second.
+        control_hz: actions a second, from 5 to 50.
+
+    Raises:
+        UserError: the rate is out of range.
     """
 
     def __init__(self, assignment: Assignment, control_hz: float = 10.0) -> None:
+        checks.number("control_hz", control_hz, SLOWEST, FASTEST)
         self.assignment, self.control_hz = assignment, control_hz
         scene = assignment.scene
         robot = scene.robot
@@ -61,7 +69,17 @@ class Episode:
         return self.progress.failure() if self.is_over and not self.success else ""
 
     def act(self, action: Sequence[float]) -> None:
-        """Hold an action, each number between -1 and 1, until the next one is due."""
+        """Hold an action, each number between -1 and 1, until the next one is due.
+
+        Raises:
+            UserError: it has not as many numbers as the robot takes, or one is not finite.
+        """
+        names = ACTIONS[self.embodiment]
+        if len(action) != len(names) or not all(map(math.isfinite, action)):
+            raise UserError(
+                f"action = {list(action)!r:.60} must be {len(names)} finite numbers, the {', '.join(names)} of a "
+                f"{self.embodiment}."
+            )
         self.body.act(action, 1 / self.control_hz)
         self.progress.note()
         self.success = self.progress.success

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maquette.core.seeds import numpy_generator
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.actions.embodiments import (
     ACTIONS,
     BASE,
@@ -28,12 +29,17 @@ class Expert:
         seed: of its choices and its noise.
         noise: standard deviation of what is added to every number of an action.
         either: whether it takes either of two equally good ways, or always the one on the same side.
+
+    Raises:
+        UserError: the noise is no deviation.
     """
 
     def __init__(self, episode: Episode, seed: int, *, noise: float = 0.0, either: bool = True) -> None:
+        checks.number("noise", noise, 0, 10)
         self._episode, self._noise = episode, noise
         self._rng = numpy_generator(seed, "noise of an expert")
-        self._motions = Skills(episode, numpy_generator(seed, "choices of an expert"), either=either).all_steps()
+        choices = numpy_generator(seed, "choices of an expert", episode.assignment.seed)  # others on every table
+        self._motions = Skills(episode, choices, either=either).all_steps()
 
     def action(self) -> list[float]:
         """What it does now; each number between -1 and 1."""

@@ -58,6 +58,7 @@ class Layout:
         if self.things is not None:
             checks.whole("things", self.things, 2, 4, ": a zone has four places")
         checks.word("combinations", self.combinations, get_args(Combinations))
+        checks.kind("sizes", self.sizes, tuple)
         if not self.sizes or not set(self.sizes) <= {"small", "medium"}:
             raise UserError(f"sizes = {self.sizes} must be small or medium: a large thing fits neither jaws nor zones.")
         checks.number("gap", self.gap, 0, 0.5)

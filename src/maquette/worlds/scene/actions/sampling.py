@@ -9,16 +9,18 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.actions.embodiments import (
     BASE,
     JOINT_LIMITS,
     POSTURE,
     Embodiment,
+    checked_embodiment,
     joint_velocities,
     points_of,
 )
 from maquette.worlds.scene.actions.layout import Layout, Order, draw_order, one_of
-from maquette.worlds.scene.actions.tasks import Step, Task, steps_of
+from maquette.worlds.scene.actions.tasks import Step, Task, checked_task, steps_of
 from maquette.worlds.scene.geometry import BAR, FRONT, HAND, STEM
 from maquette.worlds.scene.state import Drawer, Point, Robot, Scene, Thing, Zone
 from maquette.worlds.scene.words.goals import Goal
@@ -64,8 +66,12 @@ def assignment(task: Task, embodiment: Embodiment, seed: int, layout: Layout = U
     """A table drawn from a seed.
 
     Raises:
-        UserError: so many things do not fit on the table.
+        UserError: there is no such task or robot, or so many things do not fit on the table.
     """
+    checked_task(task)
+    checked_embodiment(embodiment)
+    checks.whole("seed", seed, 0, 2**63 - 1)
+    checks.kind("layout", layout, Layout)
     rng, words = numpy_generator(seed, "table", task, embodiment), numpy_generator(seed, "words", task)
     for _ in range(ATTEMPTS):
         order = draw_order(task, layout, rng)

@@ -39,7 +39,7 @@ def checked_task(name: str) -> Task:
     for known in TASKS:
         if known == name:
             return known
-    raise UserError(f"task = {name!r} is not a task of the table; {did_you_mean(name, TASKS)}")
+    raise UserError(f"task = {name!r} is not a task of the table; {did_you_mean(str(name), TASKS)}")
 
 
 def index_of(scene: Scene, referent: Referent) -> int:

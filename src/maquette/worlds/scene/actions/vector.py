@@ -136,6 +136,9 @@ class SceneVectorEnv(VectorEnv[Parts, np.ndarray, np.ndarray]):
     ) -> tuple[Parts, dict[str, Any]]:
         """Begin the episodes of some seeds: those given, or from the one given on, or drawn from the last given."""
         refuse_closed(self.closed)
+        if seed is not None and not isinstance(seed, Sequence):
+            checks.whole("seed", seed, 0, 2**63 - 1)
+            seed = int(seed)
         super().reset(seed=seed if isinstance(seed, int) else None)
         if seed is None:
             seeds = self.np_random.integers(2**31, size=self.num_envs).tolist()

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.state import Clip, Ramp, Scene, Screen, Water
 from maquette.worlds.scene.words import lexicon, phrases
 from maquette.worlds.scene.words.facts import Facts, Properties, pick
@@ -33,8 +34,9 @@ def caption(clip: Clip, length: Length, rng: np.random.Generator) -> str:
         rng: chooses what is told and how.
 
     Raises:
-        UserError: the length is none of these.
+        UserError: the length is none of these, or a still scene is given.
     """
+    checks.kind("clip", clip, Clip)
     writer = Writer(clip, rng)
     if length == "short":
         return writer.short()

@@ -6,7 +6,17 @@ Whether a goal is achieved is said once, by `interpreter.achieved`.
 from dataclasses import dataclass
 
 from maquette.core.errors import UserError
-from maquette.worlds.scene.vocabulary import Colour, Material, Shape, Size
+from maquette.worlds.scene import checks
+from maquette.worlds.scene.vocabulary import (
+    COLOURS,
+    MATERIALS,
+    SHAPES,
+    SIZES,
+    Colour,
+    Material,
+    Shape,
+    Size,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +31,9 @@ class Referent:
     def __post_init__(self) -> None:
         if not (self.shape or self.colour or self.size or self.material):
             raise UserError("A referent with no property names no thing; give a shape, colour, size or material.")
+        for name, known in (("shape", SHAPES), ("colour", COLOURS), ("size", SIZES), ("material", MATERIALS)):
+            if getattr(self, name) is not None:
+                checks.word(name, getattr(self, name), known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +41,9 @@ class Reach:
     """The robot's tip comes to the thing."""
 
     thing: Referent
+
+    def __post_init__(self) -> None:
+        checks.kind("thing", self.thing, Referent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +53,20 @@ class PushTo:
     thing: Referent
     zone: Colour
 
+    def __post_init__(self) -> None:
+        checks.kind("thing", self.thing, Referent)
+        checks.word("zone", self.zone, COLOURS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SortByColour:
     """Every thing (of one shape, if given) that has a zone of its colour comes to lie in it."""
 
     shape: Shape | None = None
+
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            checks.word("shape", self.shape, SHAPES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +79,8 @@ class StackIn:
     def __post_init__(self) -> None:
         if len(self.things) < 2:
             raise UserError(f"things = {self.things} makes no stack; name at least two.")
+        checks.each("things", self.things, Referent)
+        checks.word("zone", self.zone, COLOURS)
 
 
 @dataclass(frozen=True, kw_only=True)

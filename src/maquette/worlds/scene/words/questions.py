@@ -3,6 +3,7 @@
 import numpy as np
 
 from maquette.core.errors import UserError
+from maquette.worlds.scene import checks
 from maquette.worlds.scene.state import Clip, Scene
 from maquette.worlds.scene.words.asking import Asker, Question
 from maquette.worlds.scene.words.asking_of_motion import Witness
@@ -25,8 +26,8 @@ def questions(state: Scene | Clip, rng: np.random.Generator, n: int) -> list[Que
     Raises:
         UserError: n is not positive, or there is nothing to ask about.
     """
-    if n < 1:
-        raise UserError(f"n = {n} must be at least 1.")
+    checks.kind("state", state, Scene, Clip)
+    checks.whole("n", n, 1, 1_000_000)
     if not state.things:
         raise UserError("The state has no things; nothing can be asked about it.")
     asker = Asker(state, rng)

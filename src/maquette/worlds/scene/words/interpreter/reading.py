@@ -71,6 +71,8 @@ DETERMINERS = table(
 _TOKEN = re.compile(r"[a-z]+|\d+|[.,?]")
 _STRANGE = re.compile(r"[^A-Za-z\d\s.,?]")
 _split = functools.cache(str.split)
+LONGEST = 200
+"""Words of a sentence: one that repeats itself for ever is none of the grammar's."""
 
 
 def tokens(text: str) -> list[str]:
@@ -92,7 +94,7 @@ def split(text: str) -> list[tuple[tuple[str, ...], bool]]:
     """The sentences of a text without their full stops, and whether each ends in a question mark.
 
     Raises:
-        UserError: there is no sentence, or one of no words.
+        UserError: there is no sentence, or one of no words or of more than `LONGEST`.
     """
     found: list[tuple[tuple[str, ...], bool]] = []
     words: list[str] = []
@@ -106,6 +108,8 @@ def split(text: str) -> list[tuple[tuple[str, ...], bool]]:
         found.append((tuple(words), False))
     if not found or not all(words for words, _ in found):
         raise UserError(f"{text!r} has a sentence of no words; write one, and leave out doubled full stops.")
+    if (longest := max(len(words) for words, _ in found)) > LONGEST:
+        raise UserError(f"A sentence of {longest} words is too long to be read; write at most {LONGEST}.")
     return found
 
 

@@ -1,7 +1,7 @@
 """Whether what a sentence means is so."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from maquette.core.errors import UserError
 from maquette.worlds.scene.state import Clip, Scene
@@ -38,6 +38,8 @@ class Talk:
     """What "it" can stand for: all that made the last sentence true."""
     last: float = 0.0
     """When what was said last happened."""
+    found: dict[tuple[Noun, tuple[Entity, ...]], list[Entity]] = field(default_factory=dict)
+    """What each noun can stand for, while "it" stands for these: a noun within a noun is asked for again and again."""
     _motion: Motion | None = None
 
     @classmethod
@@ -64,6 +66,13 @@ class Talk:
 
 def candidates(talk: Talk, noun: Noun) -> list[Entity]:
     """Everything that a noun can stand for."""
+    key = noun, tuple(talk.it or ())
+    if key not in talk.found:
+        talk.found[key] = _candidates(talk, noun)
+    return talk.found[key]
+
+
+def _candidates(talk: Talk, noun: Noun) -> list[Entity]:
     world = talk.world
     if noun.head == "it":
         if talk.it is None:
