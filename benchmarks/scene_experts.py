@@ -31,7 +31,7 @@ from maquette.worlds.scene.actions.sampling import Assignment, assignment
 from maquette.worlds.scene.actions.tasks import TASKS, Task
 
 RECORD = Path("results/benchmarks/scene_experts.json")
-FIRST, FORKS, RUNS = 10_000, 40, 50
+FIRST, FORKS, RUNS = 10_000, 20, 100
 
 
 def succeeded(task: Task, embodiment: Embodiment, episodes: int) -> dict[str, Any]:
