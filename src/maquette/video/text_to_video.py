@@ -99,11 +99,15 @@ class TextToVideo(nn.Module):
         """The same of a text that was read before.
 
         Raises:
-            ValueError: frames of a clip differ in time, but the DiT has one for each clip only, as without adaLN.
+            ValueError: frames of a clip differ in time, but the DiT has one for each clip only, as without adaLN, or
+                patches span frames.
         """
-        if not self.dit.config.steered:
+        config = self.dit.config
+        if not config.steered or config.patch[0] > 1:
             if not torch.equal(time, time[:, :1].expand_as(time)):
-                raise ValueError("Without adaLN all frames of a clip have one time: give no first frame.")
+                raise ValueError(
+                    "Without adaLN, or where patches span frames, all frames of a clip have one time: give no first frame."
+                )
             time = time[:, 0]
         return self.dit(x, time, text=text)
 
