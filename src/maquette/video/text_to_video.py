@@ -106,7 +106,7 @@ class TextToVideo(nn.Module):
         if not config.steered or config.patch[0] > 1:
             if not torch.equal(time, time[:, :1].expand_as(time)):
                 raise ValueError(
-                    "Without adaLN, or where patches span frames, all frames of a clip have one time: give no first frame."
+                    "All frames of a clip have one time without adaLN and in patches that span frames: give none first."
                 )
             time = time[:, 0]
         return self.dit(x, time, text=text)
