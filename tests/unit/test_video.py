@@ -204,7 +204,7 @@ def test_some_batches_are_images():
     assert {some_batches().batch(step)["latents"].shape[2] for step in range(40)} == {3}
 
 
-@pytest.mark.parametrize("name", ["flow", "velocity", "noise", "residual"])
+@pytest.mark.parametrize("name", ["flow", "data", "velocity", "noise", "residual"])
 @pytest.mark.parametrize("conditioning", ["adaLN-Zero", "in-context", "cross-attention"])
 def test_every_objective_is_learnt_and_sampled_whatever_the_conditioning(name, conditioning):
     learning = learning_of(name, given=0.0)
@@ -215,6 +215,14 @@ def test_every_objective_is_learnt_and_sampled_whatever_the_conditioning(name, c
     assert torch.isfinite(made).all()
     with pytest.raises(UserError, match="no objective 'flw'"):
         learning_of("flw")
+
+
+def test_patches_may_span_frames_which_then_have_one_time():
+    model = a_model(patch=(3, 1, 1))
+    batch = some_batches(Learning(given=0.0)).batch(0)
+    assert losses(model, batch, LEARNING.objective).shape == (8, 3)
+    with pytest.raises(ValueError, match="one time"):
+        losses(model, some_batches(Learning(given=0.9)).batch(0), LEARNING.objective)
 
 
 def test_without_adaln_no_frame_has_a_time_of_its_own():

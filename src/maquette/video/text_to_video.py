@@ -49,8 +49,9 @@ class Learning:
 def learning_of(name: str, *, shift: float = 1.0, **shares: float) -> Learning:
     """What is learnt, by the name of what the network predicts, for latents of deviation 1.
 
-    flow on straight lines (Liu et al. 2022), at times moved by `shift`; velocity and noise on DDPM's chain (Salimans &
-    Ho 2022; Ho et al. 2020); residual, EDM's (Karras et al. 2022) with Cosmos' times.
+    flow on straight lines (Liu et al. 2022), at times moved by `shift`, and data on the same (Li & He 2025,
+    arXiv:2511.13720: what a narrow network can say, as clips lie on fewer dimensions than noise); velocity and noise on
+    DDPM's chain (Salimans & Ho 2022; Ho et al. 2020); residual, EDM's (Karras et al. 2022) with Cosmos' times.
 
     Raises:
         UserError: there is no such name.
@@ -58,6 +59,7 @@ def learning_of(name: str, *, shift: float = 1.0, **shares: float) -> Learning:
     chain = VariancePreserving()
     known: dict[str, tuple[Objective, TimeSampler]] = {
         "flow": (Objective(), LogitNormalTimes(shift=shift)),
+        "data": (Objective(predicts="data"), LogitNormalTimes(shift=shift)),
         "velocity": (Objective(path=chain, predicts="velocity"), UniformTimes(last=chain.last, whole=True)),
         "noise": (Objective(path=chain, predicts="noise"), UniformTimes(last=chain.last, whole=True)),
         "residual": (
