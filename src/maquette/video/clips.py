@@ -50,9 +50,7 @@ def scene_clips(
     `held_out` False leaves out the combinations of colour and shape that are kept for tests, True has only those.
     `speed` multiplies the velocities that things start with.
     """
-    knobs = Knobs(
-        frames=frames, held_out=held_out, objects=objects, speed=speed, sizes=sizes, materials=materials
-    )
+    knobs = Knobs(frames=frames, held_out=held_out, objects=objects, speed=speed, sizes=sizes, materials=materials)
     states, captions = [], []
     for number in range(count):
         rng = numpy_generator(seed, "captioned clip", number)
