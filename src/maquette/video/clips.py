@@ -15,7 +15,7 @@ from maquette.core.media import read_clip
 from maquette.core.seeds import child_seed, numpy_generator
 from maquette.worlds.scene.laws import Knobs, law_clip
 from maquette.worlds.scene.render import frames_of_many
-from maquette.worlds.scene.vocabulary import MATERIALS, SIZES, Law, Material, Size
+from maquette.worlds.scene.vocabulary import MATERIALS, SHAPES, SIZES, Law, Material, Shape, Size
 from maquette.worlds.scene.words.captions import Length, caption
 
 FILES = (".mp4", ".gif", ".webm", ".mov", ".avi", ".mkv")
@@ -38,6 +38,7 @@ def scene_clips(
     frames: int,
     laws: Sequence[Law] = ("inertia", "rolling", "bounce", "parabola"),
     lengths: Sequence[Length] = ("short", "medium"),
+    shapes: tuple[Shape, ...] = SHAPES,
     sizes: tuple[Size, ...] = SIZES,
     materials: tuple[Material, ...] = MATERIALS,
     held_out: bool | None = False,
@@ -50,7 +51,15 @@ def scene_clips(
     `held_out` False leaves out the combinations of colour and shape that are kept for tests, True has only those.
     `speed` multiplies the velocities that things start with.
     """
-    knobs = Knobs(frames=frames, held_out=held_out, objects=objects, speed=speed, sizes=sizes, materials=materials)
+    knobs = Knobs(
+        frames=frames,
+        held_out=held_out,
+        objects=objects,
+        speed=speed,
+        shapes=shapes,
+        sizes=sizes,
+        materials=materials,
+    )
     states, captions = [], []
     for number in range(count):
         rng = numpy_generator(seed, "captioned clip", number)

@@ -1,18 +1,19 @@
 """DiT: does a diffusion transformer's quality follow its Gflops, and does adaLN-Zero condition it best?
 
-The world is one thing that moves, 9 frames of 32 × 32 pixels, with a caption. A causal autoencoder makes 3 × 8 × 8
-latents of it. Sizes S, M, L and patches of 1, 2 and 4 latents stand for the paper's S to XL and 2, 4, 8. As in the
-paper the rate is constant and the weights that are judged are averages, so that a run of half the length is the first
-half of the run, bit for bit. A caption's features, in the mean over its words, stand where the paper has a class.
+The world is one large thing of rubber that glides, flies or bounces, 9 frames of 16 × 16 pixels, with a caption. An
+autoencoder makes 8 × 8 latents of 6 channels of each frame. Sizes S, M, L and patches of 1, 2 and 4 latents stand for
+the paper's S to XL and 2, 4, 8. As in the paper the rate is constant and the weights that are judged are averages, so
+that a run of half the length is the first half of the run, bit for bit. A caption's features, in the mean over its
+words, stand where the paper has a class. The network says what the clip is, not, as the paper's, what the noise is:
+with 64 to 192 channels for patches of 6 to 96 numbers it hardly has room for noise (Li & He 2025, arXiv:2511.13720).
 
 Quality is read from the state: the Fréchet distance between parsed states of made clips and of true clips, which went
 through the same autoencoder, and the share of the attributes asked for that are there. What the parser rejects counts
 as wrong in both.
 
-Preliminary: no pilot has run. Sizes, steps and bounds are what reckoning suggests; a pilot on idle cores fixes them.
-The reckoning: a seed's twelve arms are 160 TFLOP, of which L-2 has 40 and M-2 and its like 13 each; five seeds are 800,
-the autoencoder 30. A DiT of 7.4 million parameters trains at 180 GFLOP/s on two cores in fp32; with 100 for these
-smaller ones, five seeds take 2.3 hours. The parser, at some 48 clips of 9 frames a second, adds 4 minutes.
+Preliminary: no pilot has run. While sizes and rates were chosen, hardly anything was accepted by the parser that was
+made at 32 × 32 pixels, of all shapes, sizes and materials, or by predicting the flow; M-4 as it is here came to follow
+44 % of what it was asked in 4,500 steps. One run each.
 """
 
 import copy
@@ -56,7 +57,7 @@ class Arm:
 
     width: int = 128
     layers: int = 4
-    patch: int = 2
+    patch: int = 4
     conditioning: Conditioning = "adaLN-Zero"
     gates: Literal["closed", "open"] = "closed"
     """Open: adaLN-Zero's vectors, but every block starts as with plain adaLN."""
@@ -64,9 +65,9 @@ class Arm:
     halfway: bool = False
     steps: int = 3000
     rows: int = 16
-    lr: float = 1e-3
+    lr: float = 2e-3
     ema: float = 0.998
-    objective: str = "flow"
+    objective: str = "data"
     shift: float = 1.0
     stills: float = 0.0
     """Share of batches that are images."""
@@ -97,7 +98,7 @@ class Arm:
         if self.halfway:
             found[HALF] = max(1, self.steps // 2)
         if self.conditioning != "adaLN-Zero":
-            patches = 3 * (8 // self.patch) ** 2
+            patches = 9 * (8 // self.patch) ** 2
             own, like = (one.dit.forward_flops(patches) for one in (self, replace(self, conditioning="adaLN-Zero")))
             found[EQUAL] = round(self.steps * like / own)
         return found
@@ -192,8 +193,8 @@ def trained(model: TextToVideo, batches: LatentBatches, config: Arm, seed: int, 
 
 
 SIZES = {"S": (64, 3), "M": (128, 4), "L": (192, 6)}
-GRID = ("S-2", "S-1", "M-4", "M-2", "L-4", "L-2")
-"""From 0.017 to 0.27 Gflops, an order that neither parameters nor patches alone have."""
+GRID = ("S-4", "S-2", "S-1", "M-4", "M-2", "L-4")
+"""An order by Gflops that neither parameters nor patches alone have."""
 OTHERS: tuple[Conditioning, ...] = ("in-context", "cross-attention", "adaLN")
 RINGS = (*OTHERS, "gates open", "shuffled captions")
 
@@ -213,15 +214,15 @@ def analyse(trials: Trials) -> Trials:
                 "log frechet": min(trials[arm][f"log frechet{mark}"] for arm in OTHERS),
                 "accuracy": max(trials[arm][f"accuracy{mark}"] for arm in OTHERS),
             }
-    if f"accuracy{HALF}" in trials.get("M-2", {}):
-        derived["half the training"] = {name: trials["M-2"][name + HALF] for name in ("log frechet", "accuracy")}
+    if f"accuracy{HALF}" in trials.get("M-4", {}):
+        derived["half the training"] = {name: trials["M-4"][name + HALF] for name in ("log frechet", "accuracy")}
     return derived
 
 
 def picture(trials: Trials) -> Figure | None:
     """Quality over Gflops, as far as trials are in."""
     told = [arm for arm in trials if trials[arm].get("frechet", 0.0) > 0]  # the axes are logarithmic
-    done, others = ([arm for arm in GRID if arm in told], [arm for arm in RINGS if arm in told])
+    done, others = [arm for arm in GRID if arm in told], [arm for arm in RINGS if arm in told]
     if len(done) + len(others) < 2:
         return None
     series = [
@@ -252,20 +253,20 @@ def figures(by_seed: BySeed) -> list[Figure]:
 def grid_arm(name: str) -> Arm:
     """Size and patch."""
     size, patch = name.split("-")
-    return Arm(width=SIZES[size][0], layers=SIZES[size][1], patch=int(patch), halfway=name == "M-2")
+    return Arm(width=SIZES[size][0], layers=SIZES[size][1], patch=int(patch), halfway=name == "M-4")
 
 
 ARMS: dict[str, Arm | Again] = {
     **{name: grid_arm(name) for name in GRID},
     **{name: Arm(conditioning=name) for name in OTHERS},
-    "M-2 again": Again(arm="M-2"),
+    "M-4 again": Again(arm="M-4"),
     **{"gates open": Arm(gates="open"), "shuffled captions": Arm(captions="shuffled")},
 }
 CHECKS = (
-    Tie("log frechet", "M-2", "M-2 again", within=0.3, text="The same arm on other seeds is as far, to 35 %"),
+    Tie("log frechet", "M-4", "M-4 again", within=0.3, text="The same arm on other seeds is as far, to 35 %"),
     Better(
         "log frechet",
-        "M-2",
+        "M-4",
         than="half the training",
         by=0.05,
         direction="lower",
@@ -273,7 +274,7 @@ CHECKS = (
     ),
 )
 LITTLE = {"coder_width": 4, "coding_clips": 9, "coding_steps": 4, "coding_rows": 2, "clips": 8, "prompts": 3}
-BRIEF = {"coder_width": 16, "coding_clips": 768, "coding_steps": 400}
+BRIEF = {"coding_clips": 512, "coding_steps": 700}
 SMOKE = {**LITTLE, "size": 16, "steps": 8, "rows": 4, "evaluations": 2}
 
 STUDY = Study(
@@ -318,7 +319,7 @@ STUDY = Study(
         ),
         Better(
             "log frechet",
-            "M-2",
+            "M-4",
             than="best other",
             by=0.1,
             direction="lower",
@@ -330,7 +331,7 @@ STUDY = Study(
         ),
         Better(
             "log frechet",
-            "M-2",
+            "M-4",
             than=f"best other{EQUAL}",
             by=0.1,
             direction="lower",
@@ -340,7 +341,7 @@ STUDY = Study(
         ),
         Better(
             "accuracy",
-            "M-2",
+            "M-4",
             than="best other",
             by=0.03,
             control="shuffled captions",
@@ -350,7 +351,7 @@ STUDY = Study(
     critique=Critique(
         axes=(
             Axis.over("held_out", (False, True), name="held-out combinations", objection="Are captions looked up?"),
-            Axis.over("objects", (0, 1, 2), name="more objects", objection="One thing is no composition."),
+            Axis.over("objects", (0, 1), name="more objects", objection="One thing is no composition."),
             Axis.over("frames", (9, 17), name="longer clips", objection="The paper has images only."),
             Axis.over("speed", (0.7, 1.0, 1.3), name="physics never seen", objection="Is a law learnt?"),
         ),
@@ -359,41 +360,40 @@ STUDY = Study(
     ),
     improve=Search(
         question="Which objective, sampler and shift come nearest at equal training and equal evaluations?",
-        arm="M-2",
+        arm="M-4",
         measure="log frechet",
         direction="lower",
         by=0.1,
         over={
-            "objective": Among(values=("flow", "velocity", "noise", "residual")),
+            "objective": Among(values=("data", "flow", "velocity", "noise", "residual")),
             "sampler": Among(values=("euler", "heun", "dpm++2m", "ancestral")),
             "shift": Between(low=0.5, high=4.0, log=True),
         },
-        tuned=("M-2",),
+        tuned=("M-4",),
         judges=5,
         changes={"steps": 1500},
     ),
     plan=Plan(
-        text="Preliminary: no pilot has run. Bounds are what would be worth having, the spread is a guess, cost is "
-        "reckoned (see the top of this file); run maquette plan-study dit on idle cores and commit what it prints, "
-        "with sizes and steps at which true clips are read and M-2 follows captions, before the laptop scale.",
+        text="Preliminary: no pilot has run. Bounds are what would be worth having, spread and cost are guesses: what "
+        "plan-study prints is committed before the laptop scale, at which M-4 is to follow half of what it is asked.",
         seeds=5,
         spread={"frechet": 0.1, "log frechet": 0.15, "accuracy": 0.03},
         detects=0.2,
-        flops=8.3e14,
-        hours=2.4,
+        flops=1.1e15,
+        hours=3.0,
     ),
     scales=Scales(
         smoke=Scale(seeds=1, changes=SMOKE),
         tour=Scale(
             seeds=1,
-            changes={**BRIEF, "clips": 1024, "prompts": 48, "steps": 600, "stills": 0.25},
-            per_arm={name: {"shown": 4} for name in ("M-2", "M-2 again")},
-            arms=("S-2", "M-2", "shuffled captions"),
+            changes={**BRIEF, "clips": 1024, "prompts": 48, "steps": 2400, "stills": 0.2},
+            per_arm={name: {"shown": 4} for name in ("M-4", "M-4 again")},
+            arms=("S-4", "M-4", "shuffled captions"),
         ),
         laptop=Scale(
             seeds=5,
             verdict=True,
-            limits="Models of 0.2 to 4 million parameters on clips of one thing, 9 frames of 32 pixels, one rate "
+            limits="Models of 0.2 to 4 million parameters on clips of one thing, 9 frames of 16 pixels, one rate "
             "for all, and 48,000 clips seen: the paper's largest run sees 1.8 billion images.",
         ),
     ),
