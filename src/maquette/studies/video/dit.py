@@ -63,7 +63,7 @@ class Arm:
     """Open: adaLN-Zero's vectors, but every block starts as with plain adaLN."""
     captions: Literal["own", "shuffled"] = "own"
     halfway: bool = False
-    steps: int = 3000
+    steps: int = 4000
     rows: int = 16
     lr: float = 2e-3
     ema: float = 0.998
@@ -379,8 +379,8 @@ STUDY = Study(
         seeds=5,
         spread={"frechet": 0.1, "log frechet": 0.15, "accuracy": 0.03},
         detects=0.2,
-        flops=1.1e15,
-        hours=3.0,
+        flops=1.4e15,
+        hours=4.0,
     ),
     scales=Scales(
         smoke=Scale(seeds=1, changes=SMOKE),
@@ -394,7 +394,7 @@ STUDY = Study(
             seeds=5,
             verdict=True,
             limits="Models of 0.2 to 4 million parameters on clips of one thing, 9 frames of 16 pixels, one rate "
-            "for all, and 48,000 clips seen: the paper's largest run sees 1.8 billion images.",
+            "for all, and 64,000 clips seen: the paper's largest run sees 1.8 billion images.",
         ),
     ),
 )
