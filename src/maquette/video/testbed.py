@@ -195,7 +195,8 @@ class Sampling:
     evaluations: int
     """Of the network a clip; twice that with guidance."""
     sampler: SamplerName = "euler"
-    guidance: float = 1.5
+    guidance: float = 1.0
+    """None beyond the caption, as in the paper's comparisons of sizes and conditionings."""
     shift: float = 1.0
 
     def clips(
