@@ -11,9 +11,9 @@ Quality is read from the state: the Fréchet distance between parsed states of m
 through the same autoencoder, and the share of the attributes asked for that are there. What the parser rejects counts
 as wrong in both.
 
-Preliminary: no pilot has run. While sizes and rates were chosen, hardly anything was accepted by the parser that was
-made at 32 × 32 pixels, of all shapes, sizes and materials, or by predicting the flow. As it is here L-4 came to follow
-81 % of what it was asked in 5,000 steps, 70 % with guidance of 1.5; M-4 44 % with it in 4,500. One run each.
+Preliminary: no pilot has run. The world, the sizes and what the network says were chosen in single runs, none of which
+is on record: models of these sizes, trained for minutes, made hardly anything that the parser accepts at 32 × 32 pixels,
+of all shapes, sizes and materials, or by saying the flow.
 """
 
 import copy

@@ -63,7 +63,6 @@ class Setting:
         Raises:
             UserError: more things are asked for than fit on the table.
         """
-        checks.whole("seed", seed, 0, 2**63 - 1)
         task = self.tasks[numpy_generator(seed, "task").integers(len(self.tasks))]
         return Episode(assignment(task, self.embodiment, seed, self.layout), self.control_hz)
 
