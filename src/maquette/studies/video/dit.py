@@ -12,8 +12,8 @@ through the same autoencoder, and the share of the attributes asked for that are
 as wrong in both.
 
 Preliminary: no pilot has run. The world, the sizes and what the network says were chosen in single runs, none of which
-is on record: models of these sizes, trained for minutes, made hardly anything that the parser accepts at 32 × 32 pixels,
-of all shapes, sizes and materials, or by saying the flow.
+is on record: models of these sizes, trained for minutes, made hardly anything that the parser accepts at 32 × 32
+pixels, of all shapes, sizes and materials, or by saying the flow.
 """
 
 import copy
