@@ -9,6 +9,7 @@ from maquette.robotics.simulators import evaluate, simulator
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.mark.against("metaworld")
 @pytest.mark.parametrize("task", ["reach-v3", "pick-place-v3", "door-open-v3"])
 def test_meta_worlds_experts_succeed_and_its_seeds_fix_the_episode(task):
     sim = simulator("metaworld", task)
@@ -19,6 +20,7 @@ def test_meta_worlds_experts_succeed_and_its_seeds_fix_the_episode(task):
     assert evaluate(sim, None, episodes=10, execute=1).successes >= 9
 
 
+@pytest.mark.against("gym-pusht")
 def test_pusht_begins_where_its_seed_says_and_lasts_300_steps():
     sim = simulator("pusht")
     assert (sim.env.reset(seed=3)[0] == sim.env.reset(seed=3)[0]).all()
@@ -31,6 +33,7 @@ def test_pusht_begins_where_its_seed_says_and_lasts_300_steps():
         evaluate(sim, None, episodes=1, execute=1)
 
 
+@pytest.mark.against("metaworld")
 def test_an_unknown_task_is_named():
     with pytest.raises(UserError, match="did you mean 'reach-v3'"):
         simulator("metaworld", "reach")

@@ -246,6 +246,7 @@ def _on_clips(command: Train, allocator: str) -> int:
                 size=recipe.size,
                 frames=recipe.frames,
                 held_out=held_out,
+                **recipe.world,
                 progress=lambda done, total: tell(stage, done, total),
             )
 

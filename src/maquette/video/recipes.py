@@ -17,7 +17,7 @@ from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig, count_pixels, reconstruction_loss
-from maquette.video.clips import Clips, as_numbers
+from maquette.video.clips import PLAIN, Clips, as_numbers
 from maquette.video.dit import DiTConfig
 from maquette.video.judging import Examined, examine
 from maquette.video.studio import Format, Studio
@@ -27,6 +27,7 @@ from maquette.video.text_to_video import (
     TextToVideo,
     blind_loss_by_noise,
     count_frames,
+    learning_of,
     loss_by_noise,
     training_loss,
 )
@@ -45,17 +46,27 @@ class Recipe:
     size: int
     clips: int
     """Of the scene world, if the user brings none."""
+    world: dict[str, Any] = field(default_factory=lambda: PLAIN)
+    """Which of the scene world's: arguments of `scene_clips`."""
     autoencoder: AutoencoderConfig
     dit: DiTConfig
     reader: LlamaConfig
     """Its vocabulary follows from the captions."""
     coding: TrainConfig
     coding_rows: int
-    learning: Learning = field(default_factory=Learning)
+    predicts: str = "data"
+    """As `learning_of` calls it."""
+    given: float = 0.25
+    """Share of clips whose first frame is shown."""
     training: TrainConfig
     rows: int
     examined: int = 128
     """Held-out clips of the scene world whose captions the model is given at its end."""
+
+    @property
+    def learning(self) -> Learning:
+        """What the model learns from the latents."""
+        return learning_of(self.predicts, unsaid=0.1, given=self.given)
 
     @property
     def autoencoding(self) -> "Autoencoding":
@@ -74,28 +85,26 @@ class Autoencoding:
 
 RECIPES = {
     "tiny-video": Recipe(
-        about="11 million parameters on 4,096 clips of the scene world",
+        about="4 million parameters on 4,096 clips of one large thing of rubber",
         frames=17,
-        size=32,
+        size=16,
         clips=4096,
-        autoencoder=AutoencoderConfig(width=24, latent=8, space=4, time=4, wavelet=1),
-        dit=DiTConfig(
-            channels=8, patch=(1, 1, 1), width=192, layers=8, heads=6, text_width=96, reading="joint", qk_norm=True
-        ),
+        autoencoder=AutoencoderConfig(width=64, latent=6, space=2, time=1, wavelet=1, seen=1),
+        dit=DiTConfig(channels=6, patch=(1, 4, 4), width=192, layers=6, heads=6, text_width=64, qk_norm=True),
         reader=LlamaConfig(
-            vocabulary=1, width=96, layers=2, heads=3, kv_heads=3, hidden=256, context=64, rope_theta=1e4, tied=True
+            vocabulary=1, width=64, layers=1, heads=2, kv_heads=2, hidden=176, context=64, rope_theta=1e4, tied=True
         ),
         coding=TrainConfig(
-            steps=600,
-            optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.0),
-            schedule=Schedule(warmup=50),
+            steps=4000,
+            optimizer=OptimizerConfig(lr=3e-3, weight_decay=0.0),
+            schedule=Schedule(warmup=50, cooldown=0.4),
             save_every=200,
         ),
-        coding_rows=8,
+        coding_rows=2,
         training=TrainConfig(
-            steps=2400,
-            optimizer=OptimizerConfig(lr=1e-3, weight_decay=0.01, betas=(0.9, 0.99)),
-            schedule=Schedule(warmup=200),
+            steps=6000,
+            optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.0),
+            schedule=Schedule(warmup=200, cooldown=0.4),
             ema=0.999,
             save_every=250,
             evaluate_every=500,
@@ -160,6 +169,7 @@ def carry_out(
         autoencoder=autoencoder.cpu(),
         model=model.cpu().eval(),
         vocabulary=vocabulary,
+        predicts=recipe.predicts,
         format=Format(frames=recipe.frames, size=recipe.size, fps=clips.fps),
     )
     studio.save(out)

@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, write_json
-from maquette.generative.objectives import Objective
 from maquette.generative.samplers import SamplerName
 from maquette.language.llama import LlamaConfig
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig
 from maquette.video.clips import as_frames, as_numbers
 from maquette.video.dit import DiTConfig
-from maquette.video.text_to_video import TextToVideo, sample
+from maquette.video.text_to_video import TextToVideo, learning_of, sample
 from maquette.video.words import Vocabulary
 
 
@@ -44,6 +43,8 @@ class Studio:
     autoencoder: Autoencoder
     model: TextToVideo
     vocabulary: Vocabulary
+    predicts: str
+    """What the model says of a noisy clip, as `learning_of` calls it."""
     format: Format
 
     def generate(
@@ -82,7 +83,7 @@ class Studio:
             self.model,
             words,
             shape,
-            Objective(),
+            learning_of(self.predicts).objective,
             steps=steps,
             guidance=guidance,
             sampler=sampler,
@@ -122,6 +123,7 @@ class Studio:
                 "dit": asdict(self.model.dit.config),
                 "reader": asdict(self.model.reader.config),
                 "words": list(self.vocabulary.words),
+                "predicts": self.predicts,
                 "format": asdict(self.format),
             },
         )
@@ -142,6 +144,7 @@ class Studio:
                 autoencoder=Autoencoder(AutoencoderConfig(**raw["autoencoder"])),
                 model=TextToVideo(dit, LlamaConfig(**raw["reader"])),
                 vocabulary=Vocabulary(raw["words"]),
+                predicts=raw["predicts"],
                 format=Format(**raw["format"]),
             )
         except (KeyError, TypeError) as error:

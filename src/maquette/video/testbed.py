@@ -26,7 +26,7 @@ from maquette.train.loop import TrainConfig
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig
-from maquette.video.clips import Clips, as_frames, scene_clips
+from maquette.video.clips import PLAIN, Clips, as_frames, scene_clips
 from maquette.video.judging import ROWS, coded, judge, tally
 from maquette.video.recipes import Autoencoding, encode_all, train_autoencoder
 from maquette.video.text_to_video import LatentBatches, TextToVideo, loss_by_noise, sample
@@ -35,13 +35,6 @@ from maquette.worlds.scene.metrics import frechet_of_states, states_of
 from maquette.worlds.scene.words.lexicon import WORDS
 
 FPS = 8.0
-PLAIN: dict[str, Any] = {
-    "laws": ("inertia", "parabola", "bounce"),
-    "shapes": ("ball", "box", "triangle"),
-    "sizes": ("large",),
-    "materials": ("rubber",),
-}
-"""Of all the world, what a model of a million parameters comes to draw well enough for the parser within minutes."""
 VOCABULARY = Vocabulary(WORDS)
 FARTHEST = 300.0
 """The Fréchet distance that a set counts as at most."""
