@@ -138,6 +138,7 @@ TABLES = {
         "experts": "benchmarks/scene_experts.json",
     },
     "chat.md": {"answers": "chat/tiny_chat.json"},
+    "video.md": {"clips": "video/tiny_video.json"},
     "own-things.md": {"outside": "outside.json"},
 }
 """Pages in docs/, their tables, and the record of each."""
@@ -228,6 +229,19 @@ def answers_table(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"The run: {spent}, commit {record['commit'][:7]}."])
 
 
+def clips_table(record: dict[str, Any]) -> str:
+    """What was asked for and is there, by attribute, beside the parser's share on true clips and chance."""
+    lines = ["| asked for | n | there | 95 % interval | in true clips | by chance |", "|---" * 6 + "|"]
+    for one in record["examination"]:
+        low, high = one["interval"]
+        cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"]
+        cells += [f"{one[name] / one['n']:.1%}" for name in ("parser", "chance")]
+        lines.append(f"| {one['name']} | {one['n']:,} | " + " | ".join(cells) + " |")
+    steps = record["recipe"]["training"]["steps"]
+    made = f"{record['clips examined']} clips after {steps:,} steps, commit {record['commit'][:7]}"
+    return "\n".join([*lines, "", f"{made}."])
+
+
 def outside_table(record: dict[str, Any]) -> str:
     """A row for each project that was asked: how many checks there were, and how they ended."""
     lines = ["| project | version | checks | passed | failed | skipped |", "|---" * 6 + "|"]
@@ -244,6 +258,7 @@ ROWS = {
     "words": words_table,
     "experts": experts_table,
     "answers": answers_table,
+    "clips": clips_table,
     "outside": outside_table,
 }
 

@@ -70,7 +70,7 @@ def test_words_become_clips_and_a_sheet(folder):
         assert set(clip) == {"prompt", "mp4", "asked", "read", "right", "n", "holds", "unread"}
         assert "half" in clip["unread"]
         assert clip["asked"] is clip["holds"] is None
-    assert read_clip(folder / "runs/generate/clip-2.gif").frames.shape == (17, 256, 256, 3)
+    assert read_clip(folder / "runs/generate/clip-2.gif").frames.shape[1:] == (256, 256, 3)  # like frames are joined
     assert (folder / told["sheet"]).stat().st_size > 1000
     assert json.loads((folder / "runs/generate/clips.json").read_text()) == told
     said = maquette("generate", "a red half stays.", "--model", "model", "--steps", 2, folder=folder)
@@ -83,8 +83,8 @@ def test_words_become_clips_and_a_sheet(folder):
     ("arguments", "complaint"),
     [
         (["a purple half."], "word 'purple'"),
-        (["a half.", "--frames", 16], r"16 frames: this autoencoder takes 1 \+ 4 n; give 13 or 17"),
-        (["a half.", "--first", "small.png"], "give one of 32 × 32"),
+        (["a half.", "--frames", 10**7], "GiB of memory, of which"),
+        (["a half.", "--first", "small.png"], "give one of 16 × 16"),
         (["a half.", "--first", "none.png"], "none.png cannot be read"),
         (["a half.", "--model", "clips"], "config.json does not exist"),
     ],

@@ -27,7 +27,7 @@ from maquette.core.files import (
     write_json,
     write_text,
 )
-from maquette.core.seeds import child_seed, numpy_generator, seed_everything, torch_generator
+from maquette.core.seeds import child_seed, numpy_generator, rows_of_batch, seed_everything, torch_generator
 
 
 def names(folder):
@@ -186,6 +186,15 @@ def test_streams_are_named_and_do_not_shift_one_another():
         torch.rand(3, generator=torch_generator(1, "a")), torch.rand(3, generator=torch_generator(1, "a"))
     )
     assert (numpy_generator(1, "a").random(3) != numpy_generator(1, "b").random(3)).all()
+
+
+def test_batches_read_pass_after_pass_each_row_once_and_in_another_order():
+    read = [row for step in range(7) for row in rows_of_batch(step, 4, 14, 3, "rows")]
+    first, second = read[:14], read[14:]
+    assert sorted(first) == sorted(second) == list(range(14))
+    assert first != second
+    assert rows_of_batch(3, 4, 14, 3, "rows") == read[12:16], "a step's batch does not depend on those before"
+    assert rows_of_batch(0, 4, 14, 3, "others") != read[:4]
 
 
 def test_seeding_everything_repeats_every_generator():

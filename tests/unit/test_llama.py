@@ -140,6 +140,20 @@ def test_initial_weights_follow_the_generator_and_keep_logits_of_order_one():
         assert 0.5 < one(tokens(4, 16)).std() < 2
 
 
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_keys_may_start_like_the_queries_that_look_for_them(kv_heads):
+    config = LlamaConfig(vocabulary=11, width=64, layers=2, heads=4, kv_heads=kv_heads, hidden=64, context=16)
+    usual, like = (Llama(config).initialise(torch.Generator().manual_seed(0), alike=alike) for alike in (0.0, 0.9))
+    for one, other in zip(usual.blocks, like.blocks, strict=True):
+        before, after = (block.streams[0].qkv for block in (one, other))
+        queries, keys, values = after.weight.detach().split(after.parts)
+        of_key = queries.unflatten(0, (kv_heads, -1, 16))[:, 0].flatten()
+        assert torch.corrcoef(torch.stack((of_key, keys.flatten())))[0, 1] == pytest.approx(0.9, abs=0.03)
+        assert keys.std() == pytest.approx(64**-0.5, rel=0.1)
+        for part, was in zip((queries, values), before.weight.detach().split(before.parts)[::2], strict=True):
+            assert torch.equal(part, was)
+
+
 def test_tied_weights_are_one_matrix():
     model = Llama(dataclasses.replace(SMALL, tied=True))
     assert model.head.weight is model.embedding.weight

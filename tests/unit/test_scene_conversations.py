@@ -43,12 +43,16 @@ def wrong_replies(turn):
     """Replies that differ from the right one by a word, and some that say nothing."""
     yield from ("", "perhaps.", "the the.", f"{turn.reply} {turn.reply}")
     if turn.answer in ("yes", "no") and turn.kind not in ("has", "claim"):
-        yield "no." if turn.answer == "yes" else "yes."
+        other = "no" if turn.answer == "yes" else "yes"
+        yield from (f"{other}.", turn.reply.replace(f"{turn.answer}.", f"{other}."))
     if turn.kind in PROPERTIES:
         yield from (turn.reply.replace(turn.answer, other) for other in PROPERTIES[turn.kind] if other != turn.answer)
     if turn.kind in ("has", "claim"):
-        word, _, told = turn.reply.partition(", ")
-        yield from (f"{word}.", told, f"{'no' if word == 'yes' else 'yes'}, {told}", f"{word}, it is there.")
+        told, _, word = turn.reply.rpartition(", so ")
+        yield from (word, f"{told}.", f"{told}, so {'no' if word == 'yes.' else 'yes'}.", f"it is there, so {word}")
+    elif ", so " in turn.reply:
+        told, _, word = turn.reply.rpartition(", so ")
+        yield from (f"{told}.", f"there is a glass box, so {word}", f"{told}, so perhaps.")
     if turn.kind == "about":
         yield from (turn.reply.partition(",")[0] + ".", turn.reply.partition(" and")[0] + " and made of glass.")
     if turn.kind == "count":
@@ -79,7 +83,7 @@ def test_training_holds_no_combination_that_is_kept_for_tests(drawn):
             one.telling,
             one.opening.reply,
             *(turn.check for turn in one.turns),
-            *(turn.reply for turn in one.turns if turn.kind != "talk"),
+            *(part for turn in one.turns if turn.kind != "talk" for part in turn.reply.split(", so ")),
         ]
         pairs = {pair for text in texts if text for pair in interpreter.combinations(text)}
         assert not [pair for pair in pairs if is_held_out(*pair)]
@@ -140,7 +144,15 @@ def test_a_tally_counts_right_answers_and_those_of_the_commonest_reply(drawn):
     assert (has.kind, has.right, has.n, has.majority) == ("has", len(said), len(said), share)
     assert (everything.kind, everything.right, everything.n) == ("all", len(said), len(said))
     assert has.interval.low < 1.0 == has.interval.high
-    mistaken = [
-        (turn, turn.reply.replace("yes", "no") if turn.answer == "yes" else "yes.", one) for turn, _, one in said
-    ]
+    mistaken = [(turn, "perhaps.", one) for turn, _, one in said]
     assert tally(mistaken)[0].right == 0
+
+
+def test_a_thought_is_judged_with_the_answer_that_follows_from_it(drawn):
+    thought = [(turn, scene) for turn, scene in judged(drawn[True]) if ", so " in turn.reply]
+    assert {turn.kind for turn, _ in thought} == {"has", "claim", "related", "compared", "which", "count", "drawer"}
+    for turn, scene in thought:
+        told, _, word = turn.reply.rpartition(", so ")
+        assert interpreter.is_true(told, scene)
+        assert is_right(turn, word, scene) == (turn.kind not in ("has", "claim")), "the answer alone will do elsewhere"
+        assert not is_right(turn, f"there is no {scene.things[0].colour} {scene.things[0].shape}, so {word}", scene)

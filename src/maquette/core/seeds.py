@@ -23,6 +23,13 @@ def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(child_seed(seed, *names)))
 
 
+def rows_of_batch(step: int, rows: int, count: int, seed: int, *names: str | int) -> list[int]:
+    """Which of `count` rows a step's batch holds: pass after pass over all of them, each in an order of its own."""
+    places = range(step * rows, (step + 1) * rows)
+    orders = {n: numpy_generator(seed, *names, n).permutation(count) for n in {place // count for place in places}}
+    return [int(orders[place // count][place % count]) for place in places]
+
+
 def seed_everything(seed: int) -> None:
     """Seed the process-wide generators of Python, NumPy and PyTorch, for code that asks for no generator."""
     random.seed(seed)

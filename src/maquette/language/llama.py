@@ -18,7 +18,7 @@ from maquette.nn.layers import RMSNorm
 from maquette.nn.linear import Linear
 from maquette.nn.masks import place_mask
 from maquette.nn.rope import Llama3Scaling, Scaling, YarnScaling, frequencies, rotary_angles
-from maquette.nn.stream import Block, StreamConfig
+from maquette.nn.stream import Block, Stream, StreamConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,11 +146,17 @@ class Llama(nn.Module):
         self.frequency = frequencies(self.config.head_dim, self.config.rope_theta, self.config.rope_scaling)
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> "Llama":
+    def initialise(self, generator: torch.Generator, alike: float = 0.0) -> "Llama":
         """Normal weights of deviation 1/√width; the projections that write to the residual are smaller by √(2 layers).
 
         The rule keeps activations and logits of order one at every width (0.02, the usual constant, is its value at
         2,500), so that sizes far apart start alike, as a scaling law needs.
+
+        Args:
+            generator: draws them.
+            alike: the correlation of keys' weights with those of the queries that look for them. Above 0 tokens look
+                at first at what is like them, which is half of looking something up (mimetic initialisation: Trockman
+                & Kolter 2023, arXiv:2305.09828).
         """
         std = self.config.width**-0.5
         for name, parameter in self.named_parameters():
@@ -160,6 +166,11 @@ class Llama(nn.Module):
                 parameter.normal_(0.0, std * (2 * self.config.layers) ** -0.5, generator=generator)
             else:
                 parameter.normal_(0.0, std, generator=generator)
+        for block in self.blocks if alike else ():
+            qkv = cast("Stream", cast("Block", block).streams[0]).qkv
+            queries, keys, _ = qkv.weight.split(qkv.parts)
+            groups = queries.unflatten(0, (self.config.kv_heads, -1, self.config.head_dim))
+            keys.mul_((1 - alike**2) ** 0.5).add_(groups[:, 0].flatten(0, 1), alpha=alike)
         return self
 
     def forward(

@@ -76,16 +76,16 @@ RECIPES = {
             kv_heads=4,
             hidden=288,
             context=256,
-            rope_theta=10_000.0,
             tied=True,
+            qk_norm=True,
         ),
         rows=8,
         train=TrainConfig(
-            steps=4000,
+            steps=8000,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
             save_every=200,
             evaluate_every=400,
-            schedule=Schedule(warmup=50, cooldown=0.3),
+            schedule=Schedule(warmup=50, cooldown=0.4),
         ),
         learns="conversations",
     ),
@@ -168,7 +168,7 @@ def carry_out_chat(
     compile = recipe.train.compile or compile_pays(recipe.flops, pick_device(recipe.train.device))
     stage("training")
     trained = train(
-        Llama(recipe.model).initialise(torch_generator(seed, "initialise")),
+        Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=0.9),
         scene_chat.conversation_loss,
         scene_chat.count_weights,
         scene_chat.SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=seed).batch,

@@ -1,7 +1,7 @@
 """What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from tokenizers import AddedToken, Tokenizer, normalizers
 from torch import Tensor, nn
 
-from maquette.core.seeds import numpy_generator
+from maquette.core.seeds import numpy_generator, rows_of_batch
 from maquette.language.answered import Answered, by_kind
 from maquette.language.chat import PLAIN, ChatTemplate, shortened
 from maquette.language.engine.engine import Engine
@@ -91,31 +91,47 @@ def _exchange(said: str, reply: str) -> tuple[Message, Message]:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConversations:
-    """Training batches, drawn anew for every step: a conversation a row, cut at `length`."""
+    """Training batches: a conversation a row, cut at `length`."""
 
     tokenizer: Tokenizer
     length: int
     rows: int
     seed: int
+    conversations: int = 16_384
+    """So many are drawn, each when it is first read; every pass over them has an order of its own."""
+    kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    """Those drawn so far: drawing one takes as long as learning from it."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.
 
         A reply's count 1, all others' behind the first message `SAID`, and nothing in held-out conversations.
         """
-        end = end_id(self.tokenizer)
-        tokens = torch.full((self.rows, self.length + 1), end)
-        weights = torch.zeros(self.rows, self.length + 1)
-        for row in range(self.rows):
-            rng = numpy_generator(self.seed, "held out" if held_out else "conversation", step * self.rows + row)
-            messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng.random())
-            ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
-            said = [0.0] * ids.index(end) + [0.0 if held_out else SAID] * (len(ids) - ids.index(end))
-            counts = [1.0 if so else other for so, other in zip(learned, said, strict=True)]
-            kept = min(len(ids), self.length + 1)
-            tokens[row, :kept] = torch.tensor(ids[:kept])
-            weights[row, :kept] = torch.tensor(counts[:kept])
+        if held_out:
+            found = [self._drawn(step * self.rows + row, held_out=True) for row in range(self.rows)]
+        else:
+            read = rows_of_batch(step, self.rows, self.conversations, self.seed, "order of conversations")
+            found = [self._read(number) for number in read]
+        tokens, weights = (torch.stack(parts) for parts in zip(*found, strict=True))
         return {"tokens": tokens[:, :-1].contiguous(), "targets": tokens[:, 1:].contiguous(), "weights": weights[:, 1:]}
+
+    def _read(self, number: int) -> tuple[Tensor, Tensor]:
+        if number not in self.kept:
+            self.kept[number] = self._drawn(number, held_out=False)
+        return self.kept[number]
+
+    def _drawn(self, number: int, *, held_out: bool) -> tuple[Tensor, Tensor]:
+        """A row's tokens, and what each counts as a target."""
+        end = end_id(self.tokenizer)
+        rng = numpy_generator(self.seed, "held out" if held_out else "conversation", number)
+        messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng.random())
+        ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
+        said = [0.0] * ids.index(end) + [0.0 if held_out else SAID] * (len(ids) - ids.index(end))
+        counts = [1.0 if so else other for so, other in zip(learned, said, strict=True)]
+        tokens, weights = torch.full((self.length + 1,), end), torch.zeros(self.length + 1)
+        kept = min(len(ids), self.length + 1)
+        tokens[:kept], weights[:kept] = torch.tensor(ids[:kept]), torch.tensor(counts[:kept])
+        return tokens, weights
 
 
 def conversation_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:

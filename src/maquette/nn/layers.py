@@ -17,8 +17,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
-        """Norm over the last axis."""
-        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+        """Norm over the last axis; under autocast heads are in bfloat16, and their gains follow them."""
+        return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
 class SwiGLU(nn.Module):

@@ -141,7 +141,7 @@ def examine(
     clips: Clips,
     *,
     steps: int = 30,
-    guidance: float = 3.0,
+    guidance: float = 1.0,
     seed: int = 0,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Examined], int]:

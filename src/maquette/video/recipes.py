@@ -102,7 +102,7 @@ RECIPES = {
         ),
         coding_rows=2,
         training=TrainConfig(
-            steps=6000,
+            steps=7000,
             optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.0),
             schedule=Schedule(warmup=200, cooldown=0.4),
             ema=0.999,

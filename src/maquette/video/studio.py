@@ -53,7 +53,7 @@ class Studio:
         *,
         seed: int = 0,
         steps: int = 30,
-        guidance: float = 3.0,
+        guidance: float = 1.0,
         sampler: SamplerName = "euler",
         frames: int | None = None,
         first: UInt8[np.ndarray, "size size 3"] | None = None,

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.core.seeds import torch_generator
+from maquette.core.seeds import rows_of_batch, torch_generator
 from maquette.generative import samplers
 from maquette.generative.guidance import guide
 from maquette.generative.objectives import Denoiser, Objective
@@ -127,12 +127,7 @@ class LatentBatches:
     def batch(self, step: int) -> dict[str, Tensor]:
         """The global batch of a step; every pass over the clips has an order of its own."""
         count, generator = len(self.latents), torch_generator(self.seed, "video batch", step)
-        places = torch.arange(step * self.rows, (step + 1) * self.rows)
-        orders = {
-            int(e): torch.randperm(count, generator=torch_generator(self.seed, "order", int(e)))
-            for e in (places // count).unique()
-        }
-        chosen = torch.stack([orders[int(p) // count][int(p) % count] for p in places])
+        chosen = rows_of_batch(step, self.rows, count, self.seed, "order")
         latents, words = self.latents[chosen], self.words[chosen].clone()
         unsaid = torch.rand(self.rows, generator=generator) < self.learning.unsaid
         words[unsaid] = torch.tensor([1] + [0] * (words.shape[1] - 1))
@@ -202,7 +197,7 @@ def sample(
     objective: Objective,
     *,
     steps: int = 30,
-    guidance: float = 3.0,
+    guidance: float = 1.0,
     shift: float = 1.0,
     sampler: SamplerName = "euler",
     seed: int = 0,

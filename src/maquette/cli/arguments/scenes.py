@@ -23,7 +23,7 @@ class Generate:
     """The same seed and words give the same clips."""
     steps: Annotated[int, arg(metavar="N")] = 30
     """Of the sampler."""
-    guidance: Annotated[float, arg(metavar="SCALE")] = 3.0
+    guidance: Annotated[float, arg(metavar="SCALE")] = 1.0
     """How far beyond what the words alone would give; 1 is not at all."""
     sampler: Literal["euler", "heun", "ddim", "dpm++2m", "ancestral"] = "euler"
     """How noise becomes a clip."""

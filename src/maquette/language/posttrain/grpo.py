@@ -17,7 +17,7 @@ from maquette.core.devices import pick_device
 from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.provenance import source_hash
-from maquette.core.seeds import numpy_generator
+from maquette.core.seeds import rows_of_batch
 from maquette.language.posttrain.examples import Row
 from maquette.language.posttrain.experience import Experience, Reward
 from maquette.language.posttrain.policy import Policy
@@ -82,15 +82,8 @@ def grpo(
 
 def prompts_of(iteration: int, rows: int, count: int, seed: int) -> Batch:
     """The rows that an iteration asks, each row once before any comes again, and the slots that they have in it."""
-    places = range(iteration * count, (iteration + 1) * count)
-    orders = {
-        epoch: numpy_generator(seed, "order of prompts", epoch).permutation(rows)
-        for epoch in {place // rows for place in places}
-    }
-    return {
-        "row": torch.tensor([int(orders[place // rows][place % rows]) for place in places]),
-        "slot": torch.arange(count),
-    }
+    asked = rows_of_batch(iteration, count, rows, seed, "order of prompts")
+    return {"row": torch.tensor(asked), "slot": torch.arange(count)}
 
 
 def _refuse(config: GrpoConfig, rows: Sequence[Any], world: World) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
-from maquette.core.seeds import numpy_generator
+from maquette.core.seeds import rows_of_batch
 from maquette.language.llama import count_targets
 from maquette.language.posttrain.examples import Example
 from maquette.language.posttrain.policy import Policy
@@ -56,15 +56,8 @@ class Packed:
 
     def __call__(self, step: int) -> Batch:
         """`tokens`, `targets`, `document` and `positions`, as wide as the fullest of these rows."""
-        places = range(step * self.batch, (step + 1) * self.batch)
-        count = len(self.rows)
-        orders = {
-            epoch: numpy_generator(self.seed, "order of rows", epoch).permutation(count)
-            for epoch in {place // count for place in places}
-        }
-        return laid_out(
-            [[self.examples[i] for i in self.rows[orders[place // count][place % count]]] for place in places]
-        )
+        read = rows_of_batch(step, self.batch, len(self.rows), self.seed, "order of rows")
+        return laid_out([[self.examples[i] for i in self.rows[row]] for row in read])
 
 
 def pack(lengths: Sequence[int], most: int) -> list[list[int]]:

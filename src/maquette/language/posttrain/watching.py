@@ -140,8 +140,8 @@ def _of_length(rows: Sequence[Mapping[str, Any]]) -> str:
     if not share > 0.25:
         return ""
     return (
-        f"{share:.0%} of the replies are cut at max_tokens before they end; allow more tokens, or, where that is not on "
-        "yet, shape or mask what is overlong."
+        f"{share:.0%} of the replies are cut at max_tokens before they end; allow more tokens, or, where that is not "
+        "on yet, shape or mask what is overlong."
     )
 
 

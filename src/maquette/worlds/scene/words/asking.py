@@ -20,6 +20,8 @@ class Question:
     """In the lexicon's plain words, without a full stop."""
     kind: str
     """yes/no, colour, shape, size, material, count, where, which, way or happens."""
+    about: tuple[tuple[int, str], ...] = ()
+    """Of questions about how things are: the things that it names, or that are counted, each with what it calls it."""
 
 
 class Asker:
@@ -50,9 +52,9 @@ class Asker:
         return i, pick(self.rng, [j for j in named if j != i])
 
     @staticmethod
-    def whether(text: str, holds: bool) -> Question:
+    def whether(text: str, holds: bool, *about: tuple[int, str]) -> Question:
         """A question to be answered with yes or no."""
-        return Question(text=f"{text}?", answer="yes" if holds else "no", kind="yes/no")
+        return Question(text=f"{text}?", answer="yes" if holds else "no", kind="yes/no", about=about)
 
     # ---- how things are ----
 
@@ -128,9 +130,8 @@ class Asker:
         wanted = self.rng.random() < 0.5
         names = [name for name, holds in relations.items() if holds == wanted] or list(relations)
         name = pick(self.rng, names)
-        return self.whether(
-            f"is {self.the(pair[0])} {phrases.relation(self.rng, name)} {self.the(pair[1])}", relations[name]
-        )
+        one, words, other = self.the(pair[0]), phrases.relation(self.rng, name), self.the(pair[1])
+        return self.whether(f"is {one} {words} {other}", relations[name], (pair[0], one), (pair[1], other))
 
     def in_zone(self) -> Question | None:
         """Is it in the zone?"""
@@ -140,7 +141,10 @@ class Asker:
         mine = self.facts.zone_of(i)
         zone = mine if mine and self.rng.random() < 0.5 else pick(self.rng, self.facts.zones)
         holds = self.facts.in_zone(i, zone)
-        return None if holds is None else self.whether(f"is {self.the(i)} in the {zone.colour} zone", holds)
+        if holds is None:
+            return None
+        name = self.the(i)
+        return self.whether(f"is {name} in the {zone.colour} zone", holds, (i, name))
 
     def compared(self) -> Question | None:
         """Is it larger than the box?"""
@@ -149,7 +153,8 @@ class Asker:
             return None
         how, holds = pick(self.rng, list(self.facts.compared(*pair).items()))
         words = pick(self.rng, lexicon.COMPARISONS[how])
-        return self.whether(f"is {self.the(pair[0])} {words} {self.the(pair[1])}", holds)
+        one, other = (self.the(i) for i in pair)
+        return self.whether(f"is {one} {words} {other}", holds, (pair[0], one), (pair[1], other))
 
     def count(self) -> Question | None:
         """How many are there?"""
@@ -162,22 +167,22 @@ class Asker:
         matching = facts.having(shape=shape)
         if facts.zones and rng.random() < 0.3:
             zone = pick(rng, facts.zones)
-            inside = [facts.in_zone(i, zone) for i in matching]
+            inside = {i: facts.in_zone(i, zone) for i in matching}
             text = f"how many {words} are {pick(rng, lexicon.WITHIN['in'])} the {zone.colour} zone?"
-            return None if None in inside else self.number(text, inside.count(True))
+            return None if None in inside.values() else self.number(text, [i for i in inside if inside[i]])
         if shape is None and like and rng.random() < 0.6:
             kind = pick(rng, ("colour", "size"))
             value = getattr(like, kind)
             matching = facts.having(**{kind: value})
             adjective = pick(rng, (lexicon.COLOURS if kind == "colour" else lexicon.SIZES)[value])
             text = pick(rng, (f"how many {adjective} {words} are there?", f"how many {words} are {adjective}?"))
-            return self.number(text, len(matching))
-        return self.number(f"how many {words} {pick(rng, ('are there', 'can you see'))}?", len(matching))
+            return self.number(text, matching)
+        return self.number(f"how many {words} {pick(rng, ('are there', 'can you see'))}?", matching)
 
-    @staticmethod
-    def number(text: str, count: int) -> Question:
+    def number(self, text: str, counted: Sequence[int]) -> Question:
         """A question to be answered with a number."""
-        return Question(text=text, answer=lexicon.NUMBERS[count], kind="count")
+        about = tuple((i, f"{self.facts.things[i].colour} {self.facts.things[i].shape}") for i in counted)
+        return Question(text=text, answer=lexicon.NUMBERS[len(counted)], kind="count", about=about)
 
     def where(self) -> Question | None:
         """Where is it?"""
@@ -229,7 +234,8 @@ class Asker:
         words = pick(self.rng, lexicon.COMPARISONS[how]).removesuffix(" than")
         one, other = (self.the(i) for i in pair)
         chosen = one if larger[how] else other
-        return Question(text=f"which is {words}, {one} or {other}?", answer=chosen, kind="which")
+        about = ((pair[0], one), (pair[1], other))
+        return Question(text=f"which is {words}, {one} or {other}?", answer=chosen, kind="which", about=about)
 
     def between(self) -> Question | None:
         """Is it between the box and the star?"""

@@ -87,13 +87,13 @@ class Witness:
         """How many things move?"""
         if self.facts.doubtful:
             return None
-        moves = [self.tracks.moves(i) for i in self.facts.told]
-        if None in moves:
+        moves = {i: self.tracks.moves(i) for i in self.facts.told}
+        if None in moves.values():
             return None
         verb = pick(self.rng, ("move", "rest"))
         words = phrases.noun(self.rng, "thing", plural=True)
         text = f"how many {words} {phrases.verb(self.rng, verb, base=True)}?"
-        return self.asker.number(text, moves.count(verb == "move"))
+        return self.asker.number(text, [i for i in moves if moves[i] == (verb == "move")])
 
     def who_does(self) -> Question | None:
         """Which thing moves, what hits the box?"""

@@ -44,6 +44,8 @@ TALK = (
     ("what can you do?", "tell me what is on a table, then ask me about it."),
 )
 """What may be said at any time, with its reply."""
+SO = ", so "
+"""Between what a reply remembers first and what follows from it."""
 UNMARKED = 0.2
 """Share of what is said that lacks the mark at its end, as much does that people type."""
 
@@ -115,17 +117,19 @@ def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
 def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
 
-    Who asks whether, or claims, that a thing has a property is to hear yes or no and the property that it has; a
-    listing, and all about a thing, must leave nothing out.
+    Who asks whether, or claims, that a thing has a property is to hear which one it has, so yes or no; a listing, and
+    all about a thing, must leave nothing out. What a reply says on the way to its answer has to be true too.
     """
+    thought, so, answer = reply.rpartition(SO)
+    if so and not _is_so(thought, scene):
+        return False
     if turn.kind in ("has", "claim"):
-        word, _, told = reply.partition(", ")
-        return word == turn.reply.partition(", ")[0] and _answers(turn.check, told, scene)
+        return answer == f"{turn.answer.partition(',')[0]}." and _answers(turn.check, thought, scene)
     if turn.kind == "listing":
         named = set(re.split(", | and ", reply.removeprefix("there is ").removesuffix(".")))
         return len(named) == len(scene.things) and _is_so(reply, scene)
     whole = turn.kind != "about" or len(reply.split()) == len(turn.reply.split())
-    return whole and _answers(turn.check, reply, scene)
+    return whole and _answers(turn.check, answer, scene)
 
 
 def _listing(said: str, things: Sequence[Thing]) -> Turn:
@@ -213,9 +217,38 @@ class _Speaker:
             if kind == "yes/no":
                 kind = YES_OR_NO[ask.__name__]
             whole = kind in (*PROPERTIES, "where")
-            reply = self.of(_subject(question.text), kind, answer) if whole else f"{answer}."
+            reply = self.of(_subject(question.text), kind, answer) if whole else f"{self.thought(question)}{answer}."
             return [Turn(said=question.text, reply=reply, kind=kind, check=question.text, answer=answer)]
         return []
+
+    def thought(self, question: Question) -> str:
+        """What to remember of the things before the answer follows from it, as "let's think step by step" has models do
+        (Kojima et al. 2022, arXiv:2205.11916): what is compared, where they are, what is counted; else nothing.
+        """
+        if self.telling.drawer is not None and "drawer" in question.text:
+            return f"the drawer is {'open' if self.telling.drawer else 'closed'}{SO}"
+        if not question.about:
+            return ""
+        if question.kind == "count":
+            return f"there is {phrases.listed([phrases.a(name) for _, name in question.about])}{SO}"
+        placed = bool(PLACED.search(question.text))
+        kind = next((kind for kind in ("colour", "shape") if kind in question.text), "size")
+        things = self.scene.things
+        remembered = [
+            f"{name} is {self.place(i)}" if placed else self.of(name, kind, getattr(things[i], kind)).removesuffix(".")
+            for i, name in question.about
+        ]
+        return f"{phrases.listed(remembered)}{SO}"
+
+    def place(self, i: int) -> str:
+        """Where a thing was said to be."""
+        place = self.telling.places[i]
+        if place.relation == "region":
+            return lexicon.REGIONS[place.region][0]
+        if place.relation == "in":
+            return f"in the {self.telling.zones[place.other][0]} zone"
+        other = self.telling.things[place.other]
+        return f"{lexicon.RELATIONS[place.relation][0]} the {other.colour} {other.shape}"
 
     @staticmethod
     def of(name: str, kind: str, value: str) -> str:
@@ -274,7 +307,7 @@ class _Speaker:
         claim = self.of(name, kind, said)
         asked = f"is {name} {claim.removeprefix(f'{name} is ').removesuffix('.')}?"
         check = f"what is {name} made of?" if kind == "material" else f"what {kind} is {name}?"
-        reply = f"{word}, {self.of(name, kind, value)}"
+        reply = f"{self.of(name, kind, value).removesuffix('.')}{SO}{word}."
         answer = word if word == "yes" else f"{word}, {value}"
         if self.rng.random() < 0.5:
             return [Turn(said=claim, reply=reply, kind="claim", check=check, answer=answer)]
