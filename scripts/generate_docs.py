@@ -231,15 +231,18 @@ def answers_table(record: dict[str, Any]) -> str:
 
 def clips_table(record: dict[str, Any]) -> str:
     """What was asked for and is there, by attribute, beside the parser's share on true clips and chance."""
-    lines = ["| asked for | n | there | 95 % interval | in true clips | by chance |", "|---" * 6 + "|"]
-    for one in record["examination"]:
-        low, high = one["interval"]
-        cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"]
-        cells += [f"{one[name] / one['n']:.1%}" for name in ("parser", "chance")]
-        lines.append(f"| {one['name']} | {one['n']:,} | " + " | ".join(cells) + " |")
+    lines = []
+    for name, found in record["examinations"].items():
+        lines += [f"{found['clips']} clips of {name}:", ""]
+        lines += ["| asked for | n | there | 95 % interval | in true clips | by chance |", "|---" * 6 + "|"]
+        for one in found["asked for"]:
+            low, high = one["interval"]
+            cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}"]
+            cells += [f"{one[column] / one['n']:.1%}" for column in ("parser", "chance")]
+            lines.append(f"| {one['name']} | {one['n']:,} | " + " | ".join(cells) + " |")
+        lines.append("")
     steps = record["recipe"]["training"]["steps"]
-    made = f"{record['clips examined']} clips after {steps:,} steps, commit {record['commit'][:7]}"
-    return "\n".join([*lines, "", f"{made}."])
+    return "\n".join([*lines, f"After {steps:,} steps, commit {record['commit'][:7]}."])
 
 
 def outside_table(record: dict[str, Any]) -> str:

@@ -299,8 +299,8 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio")
     clips = scene_clips(SMOKE.clips, 0, size=16, frames=9)
     examination = scene_clips(12, 1, size=16, frames=9, held_out=True)
-    studio, examined = carry_out(SMOKE, clips, folder, examination=examination)
-    assert examined
+    studio, examined = carry_out(SMOKE, clips, folder, examinations={"new": examination})
+    assert examined["new"]
     return studio, folder, clips
 
 
@@ -313,7 +313,9 @@ def test_a_recipe_leaves_a_folder_that_makes_the_same_clips(trained):
     assert np.array_equal(Studio.load(folder).generate(prompts, steps=2, seed=3), made)
     longer = studio.generate(prompts[:1], steps=2, frames=13, first=clips.frames[0, 0])
     assert longer.shape == (1, 13, 16, 16, 3)
-    final = json.loads((folder / "training.json").read_text())["final"]
+    record = json.loads((folder / "training.json").read_text())
+    assert record["examinations"]["new"]["clips"] <= 12
+    final = record["final"]
     assert len(final) == 8
     assert all(value > 0 for value in final.values())
 

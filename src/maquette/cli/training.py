@@ -32,8 +32,9 @@ CLIPS = ("tiny-video",)
 PICTURES = ("tiny-vlm",)
 POLICIES = ("pi0", "diffusion-policy", "act")
 """Recipes by what they learn from: text or conversations, clips, pictures with questions, demonstrations."""
-EXAMINATION = 0
-"""The seed of the clips of an examination: the same for all that are trained."""
+EXAMINATION = 2**40
+"""The seed of the clips of an examination, the same for all that are trained: far from those of any training."""
+NEW = "combinations never trained on"
 OVERFIT_STEPS = 200
 
 
@@ -251,16 +252,19 @@ def _on_clips(command: Train, allocator: str) -> int:
             )
 
         if command.clips:
-            clips, examination = folder_clips(command.clips, size=recipe.size, frames=recipe.frames), None
+            clips, asked = folder_clips(command.clips, size=recipe.size, frames=recipe.frames), {}
         else:
             clips = drawn(recipe.clips, command.seed, "drawing clips", held_out=False)
-            examination = drawn(recipe.examined, EXAMINATION, "drawing held-out clips", held_out=True)
+            asked = {
+                name: drawn(recipe.examined, EXAMINATION, f"drawing clips: {name}", held_out=name == NEW)
+                for name in (NEW, "combinations of the training")
+            }
         if command.overfit:
             return _tell_diagnosis(diagnose(recipe, clips, session.out, tell, command.steps or OVERFIT_STEPS))
-        _, examined = carry_out(recipe, clips, session.out, tell, examination)
+        _, examined = carry_out(recipe, clips, session.out, tell, asked)
     _tell_losses(read_record(session.out))
-    if examined:
-        _tell_examination(examined)
+    for name, found in examined.items():
+        _tell_examination(name, found)
     print(f"model folder: {session.out}\nask it: maquette generate {clips.captions[0]!r} --model {session.out}")
     return 0
 
@@ -303,14 +307,11 @@ def _tell_losses(told: dict[str, Any]) -> None:
     Console().print("Loss by noise level:", table)
 
 
-def _tell_examination(examined: "Sequence[Examined]") -> None:
+def _tell_examination(name: str, examined: "Sequence[Examined]") -> None:
     table = Table("asked for", "n", "right", "95 % interval", "true clips", "captions shuffled", box=None)
     for one in examined:
         table.add_row(one.name, *_cells(one), f"{one.parser / one.n:.1%}", f"{one.chance / one.n:.1%}")
-    heading = (
-        "Clips of combinations never trained on, as the parser reads them; true clips went through the autoencoder:"
-    )
-    Console().print(heading, table)
+    Console().print(f"Clips of {name}, as the parser reads them; true clips went through the autoencoder:", table)
 
 
 def _tell_diagnosis(found: "video.Diagnosis") -> int:

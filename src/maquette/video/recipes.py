@@ -1,6 +1,6 @@
 """Named training runs of the video family: an autoencoder, then a text-to-video model on its latents."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class Recipe:
     training: TrainConfig
     rows: int
     examined: int = 128
-    """Held-out clips of the scene world whose captions the model is given at its end."""
+    """Clips of the scene world, in each examination, whose captions the model is given at its end."""
 
     @property
     def learning(self) -> Learning:
@@ -130,8 +130,8 @@ def carry_out(
     clips: Clips,
     out: Path,
     progress: Progress = lambda stage, done, total: None,
-    examination: Clips | None = None,
-) -> tuple[Studio, list[Examined]]:
+    examinations: Mapping[str, Clips] | None = None,
+) -> tuple[Studio, dict[str, list[Examined]]]:
     """Train both models and leave in `out` a folder for `maquette generate`; the same call goes on from there.
 
     Args:
@@ -139,7 +139,8 @@ def carry_out(
         clips: to learn from.
         out: the folder.
         progress: told how far each stage is.
-        examination: clips of the scene world whose captions the model is given at the end; the parser judges.
+        examinations: sets of the scene world's clips, by name; the model is given their captions at the end, and the
+            parser judges.
 
     Raises:
         UserError: as `maquette.train.loop.train`; the clips do not fit the recipe.
@@ -175,13 +176,13 @@ def carry_out(
     studio.save(out)
     told: dict[str, Any] = {"recipe": asdict(recipe), "clips": len(clips.captions)}
     told |= {"blind": blind_loss_by_noise(recipe.learning.objective)}
-    examined: list[Examined] = []
-    if examination is not None:
-        examined, left_out = examine(
-            studio, examination, progress=lambda done, total: progress("examining", done, total)
+    examined: dict[str, list[Examined]] = {}
+    for name, asked in (examinations or {}).items():
+        examined[name], left_out = examine(
+            studio, asked, progress=lambda done, total, name=name: progress(f"examining: {name}", done, total)
         )
-        told |= {"examination": [one.as_json() for one in examined]}
-        told |= {"clips examined": len(examination.captions) - left_out}
+        judged = {"clips": len(asked.captions) - left_out, "asked for": [one.as_json() for one in examined[name]]}
+        told |= {"examinations": told.get("examinations", {}) | {name: judged}}
     write_record(out, trained, **told)
     return studio, examined
 
