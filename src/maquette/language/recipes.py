@@ -81,7 +81,7 @@ RECIPES = {
         ),
         rows=8,
         train=TrainConfig(
-            steps=8000,
+            steps=8600,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
             save_every=200,
             evaluate_every=400,
@@ -168,7 +168,7 @@ def carry_out_chat(
     compile = recipe.train.compile or compile_pays(recipe.flops, pick_device(recipe.train.device))
     stage("training")
     trained = train(
-        Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=0.9),
+        Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
         scene_chat.conversation_loss,
         scene_chat.count_weights,
         scene_chat.SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=seed).batch,

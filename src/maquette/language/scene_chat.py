@@ -97,7 +97,7 @@ class SceneConversations:
     length: int
     rows: int
     seed: int
-    conversations: int = 16_384
+    conversations: int = 8192
     """So many are drawn, each when it is first read; every pass over them has an order of its own."""
     kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
     """Those drawn so far: drawing one takes as long as learning from it."""
