@@ -67,7 +67,7 @@ RECIPES = {
         ),
     ),
     "tiny-chat": Recipe(
-        about="1 million parameters that talk about scenes they are told of: a few minutes on two cores",
+        about="1 million parameters that talk about scenes they are told of: ten minutes on two cores",
         model=LlamaConfig(
             vocabulary=640,
             width=128,

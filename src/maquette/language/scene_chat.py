@@ -73,7 +73,7 @@ def messages_of(conversation: Conversation, opening: float) -> list[Message]:
         messages = [*_exchange(f"{told} {first.said}", first.reply)]
     else:
         messages = [*_said(conversation.opening), *_said(first)]
-        if opening < 0.65:
+        if opening < 0.65 and len(conversation.told) > 1:
             messages = [*(one for part in conversation.opened(1) for one in _said(part)), *_said(first)]
         if opening > 0.85:
             greeting = GREETINGS[int((opening - 0.85) / 0.15 * len(GREETINGS)) % len(GREETINGS)]
@@ -165,7 +165,7 @@ def held_out_loss(
 def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
 
-    What the model's context has no room for is left out as `chat.shortened` does.
+    What the model's context has no room for is left out as `chat.shortened` does. The reply to the telling is not counted.
 
     Returns:
         One a kind of question, by name, and at the end one of all together.
@@ -181,7 +181,8 @@ def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answer
         completions = model.sample([histories[i] for i in going], Sampling(max_tokens=ANSWER, temperature=0))
         for i, (completion,) in zip(going, completions, strict=True):
             histories[i].append(Message(role="assistant", content=completion.text))
-            judged.append((said[i][number], completion.text, conversations[i]))
+            if number:  # the first repeats what was told the moment before
+                judged.append((said[i][number], completion.text, conversations[i]))
     return tally([one for one in judged if one[0].kind != "talk"])
 
 

@@ -70,8 +70,14 @@ class Conversation:
     """A scene, what is told of it, and turns about it."""
 
     scene: Scene
-    telling: str
+    told: tuple[str, ...]
+    """What is told with each thing."""
     turns: tuple[Turn, ...]
+
+    @property
+    def telling(self) -> str:
+        """All that is told of the scene."""
+        return " ".join(self.told)
 
     @property
     def opening(self) -> Turn:
@@ -80,9 +86,7 @@ class Conversation:
 
     def opened(self, things: int) -> tuple[Turn, Turn]:
         """The telling in two parts, so many things in the first; the replies name what was told in each."""
-        count = len(self.scene.things)
-        sentences = self.telling.split(". ")
-        first, last = ". ".join(sentences[: things - count]) + ".", ". ".join(sentences[things - count :])
+        first, last = " ".join(self.told[:things]), " ".join(self.told[things:])
         return _listing(first, self.scene.things[:things]), _listing(last, self.scene.things[things:])
 
 
@@ -94,13 +98,13 @@ def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -
     while True:
         telling = draw_telling(rng, held_out=held_out)
         told = tell(telling, rng)
-        if (held_out or _is_usual(told)) and (scenes := _scenes(telling, rng)):
+        if (held_out or _is_usual(" ".join(told))) and (scenes := _scenes(telling, rng)):
             break
     speaker = _Speaker(telling, scenes, rng, held_out)
     said: list[Turn] = []
     while len(said) < turns:
         said += [replace(one, said=one.said[:-1]) if rng.random() < UNMARKED else one for one in speaker.some()]
-    return Conversation(scene=scenes[0], telling=told, turns=tuple(said[:turns]))
+    return Conversation(scene=scenes[0], told=told, turns=tuple(said[:turns]))
 
 
 def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
@@ -126,10 +130,15 @@ def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     if turn.kind in ("has", "claim"):
         return answer == f"{turn.answer.partition(',')[0]}." and _answers(turn.check, thought, scene)
     if turn.kind == "listing":
-        named = set(re.split(", | and ", reply.removeprefix("there is ").removesuffix(".")))
-        return len(named) == len(scene.things) and _is_so(reply, scene)
-    whole = turn.kind != "about" or len(reply.split()) == len(turn.reply.split())
-    return whole and _answers(turn.check, answer, scene)
+        return _lists(reply, len(scene.things), turn.reply) and _is_so(reply, scene)
+    if turn.kind == "about":
+        name = _subject(turn.check)
+        checks = (turn.check, f"what colour is {name}?", f"what is {name} made of?")
+        return all(_answers(check, reply, scene) for check in checks)
+    if turn.kind == "count" and so:
+        count = lexicon.NUMBERS.index(turn.answer)
+        return _lists(thought, count, turn.reply.rpartition(SO)[0]) and _answers(turn.check, answer, scene)
+    return _answers(turn.check, answer, scene)
 
 
 def _listing(said: str, things: Sequence[Thing]) -> Turn:
@@ -143,6 +152,15 @@ def _is_so(text: str, scene: Scene) -> bool:
         return interpreter.is_true(text, scene)
     except UserError:
         return False
+
+
+def _lists(text: str, count: int, like: str) -> bool:
+    """Whether a text names so many things, and the same by colour and shape as another does."""
+    try:
+        same = interpreter.combinations(text) == interpreter.combinations(like)
+    except UserError:
+        return False
+    return same and len(re.split(r", | and |\. ", text)) == count
 
 
 def _answers(question: str, reply: str, scene: Scene) -> bool:
@@ -304,6 +322,9 @@ class _Speaker:
         word = "yes" if self.rng.random() < 0.5 else "no"
         if word == "no":
             said = pick(self.rng, [one for one in PROPERTIES[kind] if one != value])
+        supposed = replace(self.scene.things[i], **{kind: said})
+        if not self.held_out and is_held_out(supposed.colour, supposed.shape):
+            return []
         claim = self.of(name, kind, said)
         asked = f"is {name} {claim.removeprefix(f'{name} is ').removesuffix('.')}?"
         check = f"what is {name} made of?" if kind == "material" else f"what {kind} is {name}?"

@@ -23,6 +23,10 @@ CELLS: dict[str, tuple[int, int]] = {
     "bottom right": (1, -1),
 }
 """Side and height of each part of the table; "left", said alone, is half way up."""
+ALONE = 0.1
+"""Share of tellings of a single thing."""
+FIRST = 0.5
+"""Share of zones and drawers that are told before all things whatever chance says."""
 EDGE = 0.08
 """Nothing's centre is nearer to the rim."""
 DRAWN = 30
@@ -53,10 +57,11 @@ class Telling:
 
 
 def draw_telling(rng: np.random.Generator, *, held_out: bool) -> Telling:
-    """Two to four things; with `held_out` one of them at least is a combination that training never sees, else none."""
+    """One to four things; with `held_out` one of them at least is a combination that training never sees, else none."""
     kinds = [(colour, shape) for colour in COLOURS for shape in SHAPES]
     usual = [kind for kind in kinds if not is_held_out(*kind)]
-    chosen = [usual[i] for i in rng.permutation(len(usual))[: 2 + int(3 * rng.random())]]
+    count = 1 if rng.random() < ALONE else 2 + int(3 * rng.random())
+    chosen = [usual[i] for i in rng.permutation(len(usual))[:count]]
     if held_out:
         chosen[int(len(chosen) * rng.random())] = pick(rng, [kind for kind in kinds if is_held_out(*kind)])
     things = tuple(
@@ -83,15 +88,21 @@ def _places(rng: np.random.Generator, things: int, zones: int) -> list[Place]:
     return found
 
 
-def tell(telling: Telling, rng: np.random.Generator) -> str:
-    """The telling as sentences."""
-    found = []
-    for colour, region in telling.zones:
+def tell(telling: Telling, rng: np.random.Generator) -> tuple[str, ...]:
+    """The telling as sentences: what is told with each thing, in this order.
+
+    Zones and the drawer come first or between things, or last; a zone comes before the things in it.
+    """
+    found: list[list[str]] = [[] for _ in telling.things]
+    for number, (colour, region) in enumerate(telling.zones):
         zone = phrases.a(f"{colour} {phrases.fixture(rng, 'zone')}")
-        found.append(f"there is {zone} {phrases.region(rng, region)}")
+        inside = [i for i, place in enumerate(telling.places) if (place.relation, place.other) == ("in", number)]
+        found[_when(rng, min(inside, default=len(found) - 1))].append(f"there is {zone} {phrases.region(rng, region)}")
+    last = []
     if telling.drawer is not None:
-        found.append(f"the drawer is {'open' if telling.drawer else 'closed'}")
-    for thing, place in zip(telling.things, telling.places, strict=True):
+        when = _when(rng, len(found))
+        (found[when] if when < len(found) else last).append(f"the drawer is {'open' if telling.drawer else 'closed'}")
+    for told, thing, place in zip(found, telling.things, telling.places, strict=True):
         words = phrases.a(phrases.nominal(rng, thing, phrases.FULL))
         if place.relation == "region":
             where = phrases.region(rng, place.region)
@@ -101,8 +112,14 @@ def tell(telling: Telling, rng: np.random.Generator) -> str:
         else:
             other = phrases.nominal(rng, telling.things[place.other], ("colour", "shape"))
             where = f"{phrases.relation(rng, place.relation)} the {other}"
-        found.append(pick(rng, (f"there is {words} {where}", f"{words} is {where}")))
-    return " ".join(f"{sentence}." for sentence in found)
+        told.append(pick(rng, (f"there is {words} {where}", f"{words} is {where}")))
+    found[-1] += last
+    return tuple(" ".join(f"{sentence}." for sentence in told) for told in found)
+
+
+def _when(rng: np.random.Generator, latest: int) -> int:
+    """Before which thing something is told: mostly before all."""
+    return 0 if rng.random() < FIRST else int((latest + 1) * rng.random())
 
 
 def scene_of(telling: Telling, rng: np.random.Generator) -> Scene | None:
