@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import normalizers
 
 from maquette.core.errors import UserError
 from maquette.language import tokenizers
@@ -409,6 +410,8 @@ def test_it_is_a_language_model():
         ([0, 999], Sampling(), "Token 999 is not one of this model's 257"),
         ([], Sampling(), "A prompt is text, messages or token ids"),
         (7.5, Sampling(), "object is not iterable|A prompt is text"),
+        ("a\udcff", Sampling(), "is no UTF-8"),
+        ("a", Sampling(max_tokens=2, choices=("abc", "d")), "the longest has 3 tokens; give max_tokens = 3"),
     ],
 )
 def test_bad_prompts_are_one_sentence(prompt, sampling, words):
@@ -427,6 +430,12 @@ def test_bad_prompts_are_one_sentence(prompt, sampling, words):
         {"min_p": -0.1},
         {"top_k": -1},
         {"stop": ("",)},
+        {"stop": "b"},
+        {"choices": "b"},
+        {"max_tokens": 1.5},
+        {"max_tokens": 5, "min_tokens": 6},
+        {"temperature": float("inf")},
+        {"temperature": "1"},
         {"choices": ("a",), "stop": ("b",)},
         {"thinking": Thinking(most=300)},
     ],
@@ -435,3 +444,24 @@ def test_bad_prompts_are_one_sentence(prompt, sampling, words):
 def test_bad_samplings_are_one_sentence(changes):
     with pytest.raises(UserError):
         Sampling(**changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rows": 0}, "rows = 0"),
+        ({"rows": "4"}, "rows = '4'"),
+        ({"context": 129}, "give 1 to 128"),
+        ({"context": 0}, "="),
+    ],
+)
+def test_what_an_engine_cannot_be_is_refused(options, words):
+    with pytest.raises(UserError, match=words):
+        engine_of(**options)
+
+
+def test_a_choice_comes_back_as_it_was_given():
+    engine = engine_of()
+    engine.tokenizer.normalizer = normalizers.Lowercase()
+    ((completion,),) = engine.sample(["a"], Sampling(max_tokens=4, choices=("Red", "BLUE")))
+    assert completion.text in ("Red", "BLUE")

@@ -109,6 +109,11 @@ BREAKS = {
 }
 
 
+def test_a_template_that_makes_nothing_is_a_problem(folder):
+    written("chat_template.jinja", "{{ messages[0].role.__class__ }}")(folder)
+    assert "makes no text of a greeting" in inspect_folder(folder).problems[0]
+
+
 @pytest.mark.parametrize("name", BREAKS)
 def test_every_fault_is_a_sentence_and_stops_loading(folder, name):
     damage, words = BREAKS[name]

@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -550,12 +551,14 @@ def test_bad_settings_are_refused_in_a_sentence(tmp_path):
         (lambda: run_of(None, prompts=3, minibatches=2), "prompts = 3 cannot be cut into 1 processes"),
         (lambda: run_of(None, group=0), "group = 0"),
         (lambda: run_of(None, temperature=0), "temperature = 0"),
-        (lambda: run_of(None, group=1, switches=PRESETS["rloo"]), "leaving one out takes 2"),
+        (lambda: run_of(None, group=1, switches=PRESETS["rloo"]), "from the group takes 2"),
         (lambda: run_of(None, max_tokens=60), "more than the model's 48"),
         (lambda: run_of(None, world=World(size=2, strategy="fsdp")), "sharded model cannot be sampled"),
         (lambda: grpo(policy_of(), [], begins_with_a_letter, GrpoConfig(train=training())), "no prompts"),
         (lambda: worth(lambda reply, row: math.nan, "x", {}), "gave nan for reward of 'x'"),
         (lambda: worth(lambda reply, row: "1", "x", {}), "gave '1'"),
+        (lambda: worth(lambda reply, row: {}, "x", {}), "gave no part for 'x'"),
+        (lambda: worth(lambda reply, row: {"correct": 0.5}, "x", {}), "gave correct = 0.5; it is 1 or 0"),
         (lambda: sft(policy_of(), [], SftConfig(train=training())), "no examples"),
         (lambda: RejectionConfig(samples=0), "samples = 0"),
     ]:
@@ -617,6 +620,17 @@ def rows_with(**columns):
     return [plain | {name: values[i] for name, values in columns.items()} for i in range(size)]
 
 
+def test_a_reward_may_give_any_number_and_cannot_change_the_row():
+    row = {"prompt": "?"}
+    assert worth(lambda reply, given: np.float32(0.5), "x", row) == {"reward": 0.5}
+    assert worth(lambda reply, given: {"correct": True, "short": torch.tensor(2.0)}, "x", row) == {
+        "correct": 1.0,
+        "short": 2.0,
+    }
+    worth(lambda reply, given: float(bool(given.pop("prompt"))), "x", row)
+    assert row == {"prompt": "?"}
+
+
 RISING = [0.01 * i for i in range(2 * WINDOW)]
 
 
@@ -626,8 +640,9 @@ RISING = [0.01 * i for i in range(2 * WINDOW)]
         (rows_with(reward=RISING), None),
         (rows_with(reward=RISING, loss=[1e-8] * 40), "The loss is 0 and should be"),
         (rows_with(reward=RISING, loss=[0.0] * 40, gradient_norm=[0.0] * 40), None),
-        (rows_with(reward=RISING, zero_variance=[0.9] * 40), "too hard"),
-        (rows_with(reward=RISING, **{"zero_variance": [0.9] * 40, "pass@1": [0.9] * 40}), "too easy"),
+        (rows_with(reward=RISING, **{"zero_variance": [0.9] * 40, "pass@1": [0.05] * 40}), "are too hard"),
+        (rows_with(reward=RISING, **{"zero_variance": [0.9] * 40, "pass@1": [0.95] * 40}), "prompts are too easy ("),
+        (rows_with(reward=RISING, zero_variance=[0.9] * 40), "some prompts are too easy and the others too hard"),
         (rows_with(reward=[0.3, 0.31] * WINDOW), "has been flat over 20 rows"),
         (rows_with(reward=[0.3] * 5), None),
         (rows_with(reward=[1.0] * 40, **{"pass@1": [1.0] * 40}), "little left to win"),

@@ -84,6 +84,7 @@ def test_intervals_are_over_problems():
     assert isinstance(few, Interval)
     assert many.low < many.mean < many.high
     assert few.high - few.low > many.high - many.low
+    assert (few.low, few.high) == (0, 1), "an accuracy lies between them"
     assert over_problems([0.25]) == 0.25
     none, every = over_problems([0.0] * 6), over_problems([1.0] * 60)
     assert (none.mean, none.low) == (0, 0)

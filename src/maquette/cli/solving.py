@@ -34,6 +34,8 @@ def solve(command: Solve) -> int:
     from maquette.language.reasoning.strategies import accuracy_against_tokens, choose
 
     direct = command.strategy == "direct"
+    if command.samples is not None and command.samples < 1:
+        raise UserError(f"--samples is {command.samples}; it must be 1 or more.")
     n = command.samples or (1 if direct else 16)
     rows = read_rows(command.problems)
     check = _check(command.check, rows)

@@ -74,7 +74,7 @@ class Endpoint:
             raise UserError(f"A url with a password in it would be told in messages; put the key into {key_variable}.")
         if at_once < 1 or per_minute < 0 or timeout <= 0:
             raise UserError(f"{at_once=}, {per_minute=}, {timeout=}: give numbers above 0.")
-        self.url, self.model, self.name = url.rstrip("/"), model, f"{model} at {url.rstrip('/')}"
+        self.url, self.model, self.name = url.rstrip("/"), model, f"{model or 'the model'} at {url.rstrip('/')}"
         self.capabilities, self.at_once = capabilities, at_once
         self.retry = retry or Retry()
         self.timeout = timeout

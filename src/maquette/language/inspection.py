@@ -13,6 +13,7 @@ from maquette.language import checkpoints, tokenizers
 from maquette.language.chat import read_template
 from maquette.language.config_json import config_from_json, family
 from maquette.language.engine.engine import CONTEXT, ROWS
+from maquette.language.interface import Message
 from maquette.language.llama import LlamaConfig
 from maquette.language.loading import ends_of, refuse_broken
 
@@ -119,13 +120,15 @@ def _text(directory: Path, config: LlamaConfig | None) -> dict[str, Any]:
     """Its tokenizer and its template.
 
     Raises:
-        UserError: one is missing or malformed.
+        UserError: one is missing or malformed, or the template refuses a greeting.
     """
     tokenizer = tokenizers.load(directory)
     size = tokenizer.get_vocab_size()
     if config is not None and size > config.vocabulary:
         raise UserError(f"{directory}: tokenizer.json has {size} tokens, the model {config.vocabulary}; they differ.")
     template = read_template(directory)
+    if template and not template.render([Message(role="user", content="hello")]).strip():
+        raise UserError(f"{directory}: the chat template makes no text of a greeting; take one from a copy.")
     ends = [tokenizer.id_to_token(one) for one in ends_of(directory, tokenizer)]
     return {
         "tokenizer": f"{size} tokens; texts end with {', '.join(map(str, ends)) or 'nothing'}",

@@ -101,8 +101,15 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name, low in (("max_tokens", 1), ("min_tokens", 0), ("top_k", 0), ("temperature", 0), ("logprobs", 0)):
-            if not getattr(self, name) >= low:
-                raise UserError(f"{name} = {getattr(self, name)}: give {low} or more.")
+            value, kinds = getattr(self, name), (int, float) if name == "temperature" else int
+            if not isinstance(value, kinds) or not low <= value < math.inf:
+                whole = "" if name == "temperature" else "a whole number, "
+                raise UserError(f"{name} = {value!r}: give {whole}{low} or more.")
+        if self.min_tokens > self.max_tokens:
+            raise UserError(f"min_tokens = {self.min_tokens}: give at most max_tokens = {self.max_tokens}.")
+        for name in ("stop", "choices"):
+            if isinstance(getattr(self, name), str):
+                raise UserError(f"{name} = {getattr(self, name)!r}: give a tuple of texts, even of one.")
         for name in ("top_p", "min_p"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} = {getattr(self, name)}: give 0 to 1.")

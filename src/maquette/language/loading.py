@@ -60,8 +60,8 @@ def refuse_broken(model: Llama, directory: Path) -> None:
     Raises:
         UserError: a tensor holds NaN or infinity.
     """
-    for name, parameter in model.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+    for name, tensor in checkpoints.to_layout(model).items():
+        if not bool(torch.isfinite(tensor).all()):
             raise UserError(f"{directory}: the weights {name} hold NaN or infinity; download the folder again.")
 
 

@@ -165,7 +165,7 @@ def held_out_loss(
 def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
 
-    What the model's context has no room for is left out as `chat.shortened` does. The reply to the telling is not counted.
+    What the model's context has no room for is left out as `chat.shortened` does. Replies to tellings are not counted.
 
     Returns:
         One a kind of question, by name, and at the end one of all together.

@@ -1,6 +1,7 @@
 """Where the API is to be reached, and how the server ends."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -48,6 +49,7 @@ def run(app: FastAPI, listening: socket.socket, ready: Callable[[], None] = lamb
 
 
 async def _run(app: FastAPI, listening: socket.socket, ready: Callable[[], None]) -> None:
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # else a line for every piece that a client left unread
     config = uvicorn.Config(
         app,
         lifespan="on",

@@ -61,20 +61,21 @@ class Engine:
         Raises:
             UserError: a number that cannot be, or a cache that no memory here holds.
         """
-        if rows < 1:
-            raise UserError(f"rows = {rows}: give 1 or more.")
-        if context is not None and context < 1:
-            raise UserError(f"context = {context}: give 1 or more.")
+        most = model.config.context
+        if not isinstance(rows, int) or rows < 1:
+            raise UserError(f"rows = {rows!r}: give 1 or more.")
+        if context is not None and not (isinstance(context, int) and 1 <= context <= most):
+            raise UserError(f"context = {context!r}: give 1 to {most}, which {name} was made for.")
         self.name, self.model, self.tokenizer, self.template = name, model.eval(), tokenizer, template
         self.ends = frozenset(ends)
         self.rows, self.invariant, self.planned = rows, invariant, planned
-        self.context = min(model.config.context, context or CONTEXT)
+        self.context = context or min(most, CONTEXT)
         self.capabilities: frozenset[Capability] = WITH_CHAT if template else WITH_CHAT - {"chat"}
         self._scheduler: Scheduler | None = None
-        if self.memory > (most := memory_of(model.embedding.weight.device)):
+        if self.memory > (there := memory_of(model.embedding.weight.device)):
             raise UserError(
                 f"rows = {rows} and context = {self.context} need a cache of {self.memory / 2**30:,.1f} GiB, and there "
-                f"are {most / 2**30:,.1f} GiB; give fewer rows or a smaller context."
+                f"are {there / 2**30:,.1f} GiB; give fewer rows or a smaller context."
             )
 
     @property
@@ -144,11 +145,14 @@ class Engine:
                 f"A prompt of {len(tokens)} tokens and max_tokens = {sampling.max_tokens} make {needed}, but "
                 f"{self.name} holds {self.context}; shorten one of them, or give a larger context."
             )
-        trie = None
+        trie, choices = None, dict[tuple[int, ...], str]()
         if sampling.choices:
             if not self.ends:
                 raise Unsupported(self.name, "choices", "its tokenizer has no token that ends a text")
-            trie = trie_of([self._encode(text) for text in sampling.choices])
+            choices = {tuple(self._encode(text)): text for text in reversed(sampling.choices)}
+            if (longest := max(map(len, choices))) > sampling.max_tokens:
+                raise UserError(f"choices: the longest has {longest} tokens; give max_tokens = {longest} or more.")
+            trie = trie_of(list(choices))
         seed = fresh_seed() if sampling.seed is None else sampling.seed
         return [
             (
@@ -159,6 +163,7 @@ class Engine:
                     tokenizer=self.tokenizer,
                     ends=self.ends,
                     trie=trie,
+                    choices=choices,
                 ),
                 kept,
             )
@@ -258,7 +263,7 @@ class Engine:
     def _tokens(self, prompt: Prompt) -> tuple[list[int], Kept | None]:
         """A prompt's ids, and what is kept of its beginning: never all, because the last one's logits are needed."""
         if isinstance(prompt, str):
-            return self.tokenizer.encode(prompt).ids, None
+            return self._encode(prompt, special=True), None
         if isinstance(prompt, EnginePrefix):
             if prompt.kept is None:
                 raise UserError("This prefix was closed; make it again.")
@@ -269,16 +274,18 @@ class Engine:
         if parts and isinstance(parts[0], Message):
             if self.template is None:
                 raise Unsupported(self.name, "chat")
-            text = self.template.render(cast("Sequence[Message]", parts))
-            return self.tokenizer.encode(text, add_special_tokens=False).ids, None
+            return self._encode(self.template.render(cast("Sequence[Message]", parts))), None
         tokens = cast("list[int]", parts)
         for token in tokens:
             if not 0 <= token < self.model.config.vocabulary:
                 raise UserError(f"Token {token} is not one of this model's {self.model.config.vocabulary}.")
         return tokens, None
 
-    def _encode(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False).ids
+    def _encode(self, text: str, special: bool = False) -> list[int]:
+        try:
+            return self.tokenizer.encode(text, add_special_tokens=special).ids
+        except TypeError as error:  # a surrogate, as Python has for bytes that it could not read
+            raise UserError("The text holds what is no UTF-8; convert it first.") from error
 
 
 @dataclass

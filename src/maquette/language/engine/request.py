@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +38,8 @@ class Request:
     ends: frozenset[int]
     """Tokens after which nothing comes."""
     trie: Trie | None = None
+    choices: Mapping[tuple[int, ...], str] = field(default_factory=dict)
+    """The texts of the trie by their tokens: a tokenizer may not give back what it read."""
     on_text: Callable[[str], None] | None = None
     """Told the text as it grows."""
     cached: int = 0
@@ -122,7 +124,8 @@ class Request:
         if self.finish is None and len(self.tokens) >= self.sampling.max_tokens:
             self.finish = "length"
         if self.finish in ("end", "length"):  # with the bytes of a character that never became whole
-            self.text = self.tokenizer.decode([token for token in self.tokens if token not in self.ends])
+            said = [token for token in self.tokens if token not in self.ends]
+            self.text = self.choices.get(tuple(said)) or self.tokenizer.decode(said)
         self._tell()
 
     def _take_choice(self, token: int) -> None:

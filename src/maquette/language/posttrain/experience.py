@@ -76,20 +76,29 @@ def worth(reward: Reward, text: str, row: Row) -> dict[str, float]:
     """The parts of a reply's reward.
 
     Raises:
-        UserError: the function failed, or gave no number.
+        UserError: the function failed, or gave no number, or a `correct` between right and wrong.
     """
     try:
-        given = reward(text, row)
+        given = reward(text, dict(row))
     except UserError:
         raise
     except Exception as error:
         where = f"the reply {text[:40]!r} to a row of {', '.join(row)}"
         raise UserError(f"The reward function failed on {where}: {type(error).__name__}: {error}") from error
     parts = dict(given) if isinstance(given, Mapping) else {"reward": given}
+    if not parts:
+        raise UserError(f"The reward function gave no part for {text[:40]!r}; return a number, or one by name.")
+    found: dict[str, float] = {}
     for name, value in parts.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        try:
+            found[name] = math.nan if isinstance(value, str) else float(value)
+        except (TypeError, ValueError):
+            found[name] = math.nan
+        if not math.isfinite(found[name]):
             raise UserError(f"The reward function gave {value!r} for {name} of {text[:40]!r}; return finite numbers.")
-    return {name: float(value) for name, value in parts.items()}
+    if found.get("correct", 0.0) not in (0.0, 1.0):
+        raise UserError(f"The reward function gave correct = {found['correct']:g}; it is 1 or 0, right or not.")
+    return found
 
 
 class Experience:

@@ -54,6 +54,8 @@ class Policy:
         """
         if isinstance(prompt, str):
             tokens = self.tokenizer.encode(prompt).ids
+        elif not isinstance(prompt, Sequence):
+            raise UserError(f"The prompt {prompt!r} is neither text nor messages; give one of them.")
         elif self.template is None:
             raise UserError("The prompt is a conversation, and the model has no chat template; give text instead.")
         else:

@@ -98,8 +98,8 @@ class GrpoConfig:
                 raise UserError(f"{name} = {getattr(self, name)}: give 1 or more.")
         if not self.temperature > 0:
             raise UserError(f"temperature = {self.temperature}: give a number above 0, or all samples are the same.")
-        if self.switches.baseline == "leave-one-out" and self.group < 2:
-            raise UserError(f"group = {self.group}: leaving one out takes 2 samples or more.")
+        if self.switches.baseline != "none" and self.group < 2:
+            raise UserError(f"group = {self.group}: a baseline from the group takes 2 samples or more.")
 
     @property
     def updates(self) -> int:

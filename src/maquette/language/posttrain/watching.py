@@ -90,8 +90,12 @@ def _of_groups(rows: Sequence[Mapping[str, Any]]) -> str:
     if not share > 0.8:
         return ""
     right = _mean(_recent(rows, "pass@1"))
-    why = "the prompts are too easy" if right > 0.5 else "the prompts are too hard, or no reply can be rewarded"
-    mend = "harder prompts" if right > 0.5 else "easier prompts, more samples a group, or fine-tuning first"
+    why, mend = "some prompts are too easy and the others too hard", "prompts between, or more samples a group"
+    if right > 0.9:
+        why, mend = "the prompts are too easy", "harder prompts"
+    if right < 0.1:
+        why = "the prompts are too hard, or no reply can be rewarded"
+        mend = "easier prompts, more samples a group, or fine-tuning first"
     return (
         f"In {share:.0%} of the groups all samples have the same reward, and such groups teach nothing: {why} "
         f"(pass@1 {right:.0%}); try {mend}."

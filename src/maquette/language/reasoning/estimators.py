@@ -5,7 +5,7 @@ Each is the mean over all subsets of k of the n samples, computed without drawin
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from maquette.core.errors import UserError
@@ -95,7 +95,7 @@ class Point:
 
 
 def over_problems(values: Sequence[float], confidence: float = 0.95) -> Interval | float:
-    """The mean over problems with its interval: the bootstrap's from 30 problems on, else Student's t.
+    """The mean over problems with its interval: the bootstrap's from 30 problems on, else Student's t within 0 and 1.
 
     Where all are 0 or all are 1, which these would be sure of, Wilson's.
     """
@@ -103,7 +103,10 @@ def over_problems(values: Sequence[float], confidence: float = 0.95) -> Interval
         return wilson_interval(round(sum(values)), len(values), confidence)
     if len(values) >= BOOTSTRAP_FROM:
         return bootstrap_interval(values, confidence)
-    return paired_interval(values, confidence) if len(values) > 1 else values[0]
+    if len(values) < 2:
+        return values[0]
+    found = paired_interval(values, confidence)
+    return replace(found, low=max(0.0, found.low), high=min(1.0, found.high))
 
 
 def doublings(n: int) -> list[int]:
