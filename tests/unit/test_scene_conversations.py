@@ -157,8 +157,10 @@ def test_a_tally_counts_right_answers_and_those_of_the_commonest_reply(drawn):
     assert (has.kind, has.right, has.n, has.majority) == ("has", len(said), len(said), share)
     assert (everything.kind, everything.right, everything.n) == ("all", len(said), len(said))
     assert has.interval.low < 1.0 == has.interval.high
-    mistaken = [(turn, "perhaps.", one) for turn, _, one in said]
-    assert tally(mistaken)[0].right == 0
+    other = {"yes.": "no.", "no.": "yes."}
+    for mistake in (lambda told, word: f"{told}, so {other[word]}", lambda told, word: word):
+        mistaken = [(turn, mistake(*turn.reply.rpartition(", so ")[::2]), one) for turn, _, one in said]
+        assert tally(mistaken)[0].right == 0
 
 
 def test_a_thought_is_judged_with_the_answer_that_follows_from_it(drawn):

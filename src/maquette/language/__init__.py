@@ -32,7 +32,8 @@ def load(where: str | Path, *, model: str = "", **options: Any) -> "LanguageMode
 
 
 def _refuse_unknown(options: dict[str, Any], maker: Callable[..., Any]) -> None:
-    known = inspect.signature(maker).parameters
+    parameters = inspect.signature(maker).parameters.values()
+    known = [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
     for name in options:
         if name not in known:
             raise UserError(f"There is no option {name!r}; {did_you_mean(name, known)}")

@@ -107,8 +107,14 @@ def _weights(directory: Path) -> dict[str, Any]:
 
 
 def _memory(config: LlamaConfig, stored: int, rows: int, context: int | None) -> dict[str, Any]:
-    """Bytes that an engine takes in float32."""
-    length = min(config.context, context or CONTEXT)
+    """Bytes that an engine takes in float32.
+
+    Raises:
+        UserError: a context that the model was not made for.
+    """
+    if context and context > config.context:
+        raise UserError(f"context = {context}: give 1 to {config.context}, which the model was made for.")
+    length = context or min(config.context, CONTEXT)
     cache = 2 * config.layers * rows * config.kv_heads * length * config.head_dim * 4
     return {
         "memory, weights": f"{4 * config.parameters / 2**20:,.1f} MiB in float32",

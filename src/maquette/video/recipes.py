@@ -174,16 +174,14 @@ def carry_out(
         format=Format(frames=recipe.frames, size=recipe.size, fps=clips.fps),
     )
     studio.save(out)
-    told: dict[str, Any] = {"recipe": asdict(recipe), "clips": len(clips.captions)}
-    told |= {"blind": blind_loss_by_noise(recipe.learning.objective)}
-    examined: dict[str, list[Examined]] = {}
+    examined, kept = dict[str, list[Examined]](), dict[str, Any]()
     for name, asked in (examinations or {}).items():
         examined[name], left_out = examine(
             studio, asked, progress=lambda done, total, name=name: progress(f"examining: {name}", done, total)
         )
-        judged = {"clips": len(asked.captions) - left_out, "asked for": [one.as_json() for one in examined[name]]}
-        told |= {"examinations": told.get("examinations", {}) | {name: judged}}
-    write_record(out, trained, **told)
+        kept[name] = {"clips": len(asked.captions) - left_out, "asked for": [one.as_json() for one in examined[name]]}
+    blind = blind_loss_by_noise(recipe.learning.objective)
+    write_record(out, trained, recipe=asdict(recipe), clips=len(clips.captions), blind=blind, examinations=kept)
     return studio, examined
 
 
