@@ -391,7 +391,7 @@ STUDY = Study(
         laptop=Scale(
             seeds=12,
             verdict=True,
-            limits="0.1 million parameters, one family of puzzles, a base made noisy: reinforcement removes noise here. "
+            limits="0.1 million parameters, one family of puzzles, a base made noisy: reinforcement removes noise. "
             "The reinforced arms' rate was never tuned, and the search's candidates differ in it: its gain is not the "
             "algorithm's alone. Nothing here does three operations, and a guesser hits one of five. Seeds share base, "
             "teacher and nearly all of 115 test puzzles. Biases of length and loose graders are not put to the test.",
