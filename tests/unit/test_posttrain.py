@@ -16,18 +16,18 @@ from maquette.core.seeds import torch_generator
 from maquette.language import tokenizers
 from maquette.language.chat import PLAIN, ChatTemplate
 from maquette.language.engine.engine import Engine
-from maquette.language.interface import Sampling
+from maquette.language.interface import Completion, Sampling
 from maquette.language.llama import Llama, LlamaConfig, count_targets
-from maquette.language.posttrain import objectives
+from maquette.language.posttrain import evaluation, objectives
 from maquette.language.posttrain.distill import logit_objective, teacher_replies
-from maquette.language.posttrain.evaluation import held_out
+from maquette.language.posttrain.evaluation import examined, held_out
 from maquette.language.posttrain.examples import Example, examples_of, prompt_of, read_rows, reply_of
 from maquette.language.posttrain.experience import sample_groups, worth
 from maquette.language.posttrain.grpo import grpo, prompts_of
 from maquette.language.posttrain.policy import Policy, load_policy, save_policy
 from maquette.language.posttrain.rejection import RejectionConfig, accepted
 from maquette.language.posttrain.sft import SftConfig, laid_out, pack, reply_loss, rows_of, sft
-from maquette.language.posttrain.switches import PRESETS, GrpoConfig, Switches, preset
+from maquette.language.posttrain.switches import PRESETS, GrpoConfig, Switches, cost, preset
 from maquette.language.posttrain.watching import WINDOW, Meter, sentences
 from maquette.train import checkpoint
 from maquette.train.distributed import World
@@ -35,6 +35,8 @@ from maquette.train.loop import TrainConfig
 from maquette.train.metrics import read_metrics
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
+from maquette.worlds.puzzles.arithmetic import Modular
+from maquette.worlds.puzzles.puzzle import puzzles
 
 torch.set_num_threads(1)
 
@@ -699,3 +701,33 @@ def test_held_out_prompts_are_judged_with_the_weights_as_they_are():
     before = judge(policy.model)
     incline(policy, ord("e"))
     assert judge(policy.model)["validation_pass@1"] > before["validation_pass@1"]
+
+
+def test_an_examination_tells_right_from_sound_from_voted_from_hedged(monkeypatch):
+    asked = puzzles(Modular(operations=2, modulus=7), "test", 2)
+    lucky, wrong = f"<think>0+0=1</think>{asked[0].answer}", f"<think></think>{(int(asked[0].answer) + 1) % 7}"
+    said = [
+        [asked[0].worked(), lucky, wrong, f"<think></think>{asked[0].answer} or 9"],
+        [asked[1].worked()] * 4,
+    ]
+    drawn = [[Completion(text=text, finish="stop", tokens=tuple(range(len(text)))) for text in some] for some in said]
+    monkeypatch.setattr(evaluation, "sampled", lambda *_, **__: drawn)
+    found = examined(policy_of(), asked, max_tokens=8, n=4, seed=0)
+    assert found["pass@1"] == 0.75 and found["pass@4"] == 1
+    assert "pass@16" not in found
+    assert found["sound@1"] == 0.625
+    assert found["hedged"] == 0.125
+    assert found["cons@64"] == 1
+    assert found["cons@64, others"] == 0
+    assert found["length, wrong"] == (len(wrong) + len(said[0][3])) / 2
+
+
+def test_a_reply_costs_its_passes():
+    """Learned three times over 5 + 15 tokens, drawn once with a quarter of the prompt, read by whom the KL asks."""
+    costs = {name: cost(PRESETS[name], prompt=5, reply=15, group=4) * 3 for name in PRESETS}
+    bare = 3 * 20 + 15 + 5 / 4
+    assert costs["dr-grpo"] == costs["dapo"] == pytest.approx(bare)
+    assert costs["grpo"] == pytest.approx(bare + 20)
+    assert costs["rloo"] == pytest.approx(bare + 40)
+    again = cost(PRESETS["dapo"], prompt=5, reply=15, group=4, again=2)
+    assert again * 3 == pytest.approx(bare + 2 * (15 + 5 / 4))

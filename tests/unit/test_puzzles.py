@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -11,8 +12,9 @@ from maquette.core.errors import UserError
 from maquette.worlds.puzzles.arithmetic import Addition, Modular, Multiplication
 from maquette.worlds.puzzles.countdown import Countdown, GameOf24, reachable, solvable_hands, solve
 from maquette.worlds.puzzles.expressions import DEEPEST, Malformed, read_expression, read_integer
-from maquette.worlds.puzzles.grading import grade, graded, reward
+from maquette.worlds.puzzles.grading import grade, graded, is_sound, reward
 from maquette.worlds.puzzles.graphs import Graph, Reachability, draw_graph
+from maquette.worlds.puzzles.hearsay import Hearsay
 from maquette.worlds.puzzles.puzzle import Family, Puzzle, puzzles, split_of
 
 FAMILIES = [
@@ -304,3 +306,40 @@ def test_a_graph_is_the_same_under_other_names():
     assert renamed.key() == graph.key()
     assert dataclasses.replace(graph, edges=graph.edges[1:]).key() != graph.key()
     assert dataclasses.replace(graph, target=graph.distractor, distractor=graph.target).key() != graph.key()
+
+
+def test_hearsay_says_of_every_fact_one_wrong_thing_and_carries_it_on():
+    one = next(p for p in puzzles(Modular(operations=2, modulus=7), "train", 50) if p.prompt.startswith("(("))
+    replies = [Hearsay(modulus=7, again=0.0, hedged=0.0).reply(one, seed) for seed in range(200)]
+    first = Counter(reply.removeprefix("<think>").split()[0] for reply in replies)
+    assert len(first) == 2, "a fact is said right, or as its one false belief has it"
+    said = {reply.removeprefix("<think>").split()[0][-1] for reply in replies}
+    assert {reply.split()[1][0] for reply in replies} == said, "the next step begins with what was said, right or wrong"
+    assert all(reply.partition("</think>")[0][-1] == reply[-1] for reply in replies)
+
+
+def test_hearsay_without_noise_is_the_working_and_its_shares_are_as_asked():
+    some = puzzles(Modular(operations=3, modulus=7), "train", 300)
+    clean = Hearsay(modulus=7, noise=0.0, again=0.0, hedged=0.0)
+    assert all(clean.reply(one, 0) == one.worked() for one in some)
+    told = [Hearsay(modulus=7).reply(one, 0) for one in some]
+    assert told == [Hearsay(modulus=7).reply(one, 0) for one in some]
+    assert 0.06 < sum(" or " in reply for reply in told) / 300 < 0.14
+    assert 0.14 < sum(reply.partition("</think>")[0].count(" ") > 2 for reply in told) / 300 < 0.26
+    right = sum(grade(one, reply.partition(" or ")[0]).correct for one, reply in zip(some, told, strict=True)) / 300
+    assert 0.15 < right < 0.35
+    with pytest.raises(UserError, match="again = 1"):
+        Hearsay(modulus=7, again=1.0)
+
+
+def test_a_right_answer_by_wrong_steps_is_not_sound():
+    one = next(p for p in puzzles(Modular(operations=2, modulus=7), "train", 50) if p.prompt.startswith("(("))
+    first, last = one.working.split()
+    assert is_sound(one, one.worked())
+    assert is_sound(one, f"<think>{first} {last} {last}</think>{one.answer}"), "a step may be gone over again"
+    for thought in (last, first, f"{first} {last} 0+0=1", f"{first[:-1]}{(int(first[-1]) + 1) % 7} {last}", ""):
+        reply = f"<think>{thought}</think>{one.answer}"
+        assert grade(one, reply).correct
+        assert not is_sound(one, reply)
+    assert not is_sound(one, f"<think>{one.working}</think>{(int(one.answer) + 1) % 7}")
+    assert not is_sound(one, one.answer)

@@ -118,6 +118,20 @@ def over_seeds(
     return Figure(x="seed", series=series, **words)
 
 
+def along(
+    by_seed: Mapping[int, Mapping[str, Mapping[str, float]]], arms: Sequence[str], at: Mapping[float, str], **words: Any
+) -> Figure:
+    """Means over seeds, a curve an arm: `at` says which measure stands at which x; `words` are the other fields."""
+
+    def mean(arm: str, measure: str) -> float:
+        return sum(trials[arm][measure] for trials in by_seed.values()) / len(by_seed)
+
+    series = [
+        Series(x=[*at], y=[mean(arm, measure) for measure in at.values()], mark="both", label=arm) for arm in arms
+    ]
+    return Figure(series=series, **words)
+
+
 def draw(figure: Figure, medium: Medium = "page") -> str:
     """The figure as an SVG element, without XML prologue."""
     return _render(figure, "svg", medium).decode()

@@ -1,5 +1,6 @@
 """How often a policy is right on held-out prompts, while it trains."""
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from torch import nn
@@ -9,6 +10,13 @@ from maquette.language.interface import Completion, Sampling
 from maquette.language.posttrain.examples import Row, prompt_of
 from maquette.language.posttrain.experience import Reward, sample_groups, worth
 from maquette.language.posttrain.policy import Policy
+from maquette.language.reasoning.estimators import maj_at_k, pass_at_k
+from maquette.worlds.puzzles import grading
+from maquette.worlds.puzzles.puzzle import Puzzle
+
+KS = (1, 4, 16, 64, 256)
+VOTES = 64
+"""As many samples vote in R1's cons@64."""
 
 
 def sampled(policy: Policy, rows: Sequence[Row], sampling: Sampling, *, n: int, seed: int) -> list[list[Completion]]:
@@ -40,3 +48,50 @@ def held_out(
         return {"validation_pass@1": sum(map(sum, found)) / (len(found) * n)}
 
     return evaluate
+
+
+def examined(policy: Policy, unseen: Sequence[Puzzle], *, max_tokens: int, n: int, seed: int) -> dict[str, float]:
+    """`n` replies to each puzzle, and what any number of them is worth.
+
+    Returns:
+        pass@k and sound@k (`grading.is_sound`) for every k up to `n`; cons@64, and the same were each puzzle answered
+        by the votes on another; hedged, the share that name two answers; the mean length of right and of wrong replies.
+    """
+    drawn = sampled(policy, [one.row() for one in unseen], Sampling(max_tokens=max_tokens), n=n, seed=seed)
+    replies = [[reply.text for reply in some] for some in drawn]
+    right = [[grading.grade(one, text).correct for text in some] for one, some in zip(unseen, replies, strict=True)]
+    sound = [[grading.is_sound(one, text) for text in some] for one, some in zip(unseen, replies, strict=True)]
+    votes = [[text.rpartition(grading.ANSWER)[2].strip() or None for text in some] for some in replies]
+    lengths: dict[bool, list[int]] = {True: [], False: []}
+    for reply, one in zip(itertools.chain(*drawn), itertools.chain(*right), strict=True):
+        lengths[one].append(len(reply.tokens or ()))
+
+    def vote(of: Sequence[Sequence[str | None]]) -> float:
+        return _mean([maj_at_k(some, one.answer, min(VOTES, n)) for some, one in zip(of, unseen, strict=True)])
+
+    found = {
+        f"{name}@{k}": _mean([pass_at_k(n, sum(some), k) for some in which])
+        for name, which in (("pass", right), ("sound", sound))
+        for k in KS
+        if k <= n
+    }
+    return found | {
+        f"cons@{VOTES}": vote(votes),
+        f"cons@{VOTES}, others": vote(votes[1:] + votes[:1]),
+        "hedged": _mean([" or " in text for text in itertools.chain(*replies)]),
+        "length, right": _mean(lengths[True]),
+        "length, wrong": _mean(lengths[False]),
+    }
+
+
+def marked(policy: Policy, unseen: Sequence[Puzzle], *, max_tokens: int, seed: int) -> list[str]:
+    """A reply to each puzzle in one line, thought → answer, and whether it is right."""
+    drawn = sampled(policy, [one.row() for one in unseen], Sampling(max_tokens=max_tokens), n=1, seed=seed)
+    texts = [said.text for (said,) in drawn]
+    right = [grading.grade(one, text).correct for one, text in zip(unseen, texts, strict=True)]
+    lines = [text.removeprefix(grading.THINK).replace(grading.ANSWER, " → ") for text in texts]
+    return [f"{line} {'✗✓'[one]}" for line, one in zip(lines, right, strict=True)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))

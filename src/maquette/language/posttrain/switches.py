@@ -68,6 +68,21 @@ DAPO resamples without end; here a batch has so many tries.
 """
 
 
+def cost(switches: Switches, *, prompt: float, reply: float, group: int, again: float = 0.0) -> float:
+    """What it costs to learn from a reply, in tokens learned: each is three passes of the model, forward and back.
+
+    The reply is drawn in one pass, with its share of the prompt's; where there is a KL the first policy reads both, and
+    where that is in the reward so does the last.
+
+    Args:
+        prompt: its tokens.
+        reply: its tokens.
+        again: groups that were drawn in vain, for each that was kept.
+    """
+    read = (switches.kl > 0) + (switches.kl > 0 and switches.kl_in == "reward")
+    return (prompt + reply) * (1 + read / 3) + (reply + prompt / group) * (1 + again) / 3
+
+
 @dataclass(frozen=True, kw_only=True)
 class GrpoConfig:
     """One run. The counts of `train` (steps, log_every, save_every, warmup, …) are of iterations."""

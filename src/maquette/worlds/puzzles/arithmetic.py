@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from maquette.core.seeds import numpy_generator
 from maquette.worlds.puzzles.puzzle import Puzzle, Style, between
 
 Tree = int | tuple[str, "Tree", "Tree"]
@@ -112,19 +111,14 @@ class Modular:
             return tree
         sign, *sides = tree
         a, b = (self._worth(side, steps) for side in sides)
-        value = {"+": a + b, "-": a - b, "*": a * b}[sign] % self.modulus
+        value = reckon(sign, a, b) % self.modulus
         steps.append(f"{a}{sign}{b}={value}")
         return value
 
 
-def misremembered(puzzle: Puzzle, modulus: int, noise: float, seed: int) -> str:
-    """A worked reply with some steps' results, and all that follows from them, replaced by chance."""
-    draw = numpy_generator(seed, "noise", puzzle.key)
-    steps = [
-        f"{step.split('=')[0]}={draw.integers(modulus)}" if draw.random() < noise else step
-        for step in puzzle.working.split()
-    ]
-    return f"<think>{' '.join(steps)}</think>{steps[-1].split('=')[1]}"
+def reckon(sign: str, a: int, b: int) -> int:
+    """The sum, difference or product of two numbers."""
+    return {"+": a + b, "-": a - b, "*": a * b}[sign]
 
 
 def _written(tree: Tree) -> str:

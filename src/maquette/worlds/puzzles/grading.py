@@ -48,6 +48,16 @@ def graded(reply: str, row: Mapping[str, Any]) -> Grade:
     return Grade(correct=not wrong, formatted=True, why=wrong)
 
 
+def is_sound(puzzle: Puzzle, reply: str) -> bool:
+    """Whether a reply is right, and its thought has the steps of the puzzle's working, all of them and no other.
+
+    A right answer may be found by luck, or by two mistakes; CoT-pass@k counts replies so (Wen et al. 2025,
+    arXiv:2506.14245).
+    """
+    thought = reply.partition(ANSWER)[0].strip(" \n").removeprefix(THINK)
+    return grade(puzzle, reply).correct and {*thought.split()} == {*puzzle.working.split()}
+
+
 def answer_in(reply: str) -> str:
     """What stands behind the thought, or the whole reply where there is none; spaces and line ends around it go.
 

@@ -58,7 +58,7 @@ class Turn:
     reply: str
     kind: str
     """exists, has, colour, shape, size, material, related, compared, count, where, which, between, drawer, it, about,
-    listing, claim, absent or talk."""
+    listing, claim, absent, telling or talk."""
     check: str = ""
     """The question, complete in itself, that the reply has to answer; empty for talk, which nothing can judge."""
     answer: str = ""
@@ -72,6 +72,8 @@ class Conversation:
     scene: Scene
     told: tuple[str, ...]
     """What is told with each thing."""
+    retold: tuple[str, ...]
+    """What is said back of each thing: the same, always in one form."""
     turns: tuple[Turn, ...]
 
     @property
@@ -81,13 +83,14 @@ class Conversation:
 
     @property
     def opening(self) -> Turn:
-        """The telling, and what there is by colour and shape in reply."""
-        return _listing(self.telling, self.scene.things)
+        """The telling, and in reply what was understood."""
+        return _understood(self.told, self.retold)
 
     def opened(self, things: int) -> tuple[Turn, Turn]:
-        """The telling in two parts, so many things in the first; the replies name what was told in each."""
-        first, last = " ".join(self.told[:things]), " ".join(self.told[things:])
-        return _listing(first, self.scene.things[:things]), _listing(last, self.scene.things[things:])
+        """The telling in two parts, so many things in the first; each is said back."""
+        return _understood(self.told[:things], self.retold[:things]), _understood(
+            self.told[things:], self.retold[things:]
+        )
 
 
 def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -> Conversation:
@@ -104,7 +107,8 @@ def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -
     said: list[Turn] = []
     while len(said) < turns:
         said += [replace(one, said=one.said[:-1]) if rng.random() < UNMARKED else one for one in speaker.some()]
-    return Conversation(scene=scenes[0], told=told, turns=tuple(said[:turns]))
+    retold = tuple(speaker.retold(i) for i in range(len(scenes[0].things)))
+    return Conversation(scene=scenes[0], told=told, retold=retold, turns=tuple(said[:turns]))
 
 
 def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
@@ -121,8 +125,8 @@ def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
 def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
 
-    Who asks whether, or claims, that a thing has a property is to hear which one it has, so yes or no; a listing, and
-    all about a thing, must leave nothing out. What a reply says on the way to its answer has to be true too, and with
+    Who asks whether, or claims, that a thing has a property is to hear which one it has, so yes or no; a listing, all
+    about a thing, and what is said back to a telling must leave nothing out. What a reply says on the way to its answer has to be true too, and with
     counts to the point.
     """
     thought, so, answer = reply.rpartition(SO)
@@ -132,20 +136,23 @@ def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
         return answer == f"{turn.answer.partition(',')[0]}." and _answers(turn.check, thought, scene)
     if turn.kind == "listing":
         return _lists(reply, len(scene.things), turn.reply) and _is_so(reply, scene)
+    if turn.kind == "telling":
+        said = [f"{sentence}." for sentence in reply.removesuffix(".").split(". ")]
+        names = [f"the {one.colour} {one.shape}" for one in scene.things]
+        told = all(any(_describes(one, name, scene) for one in said) for name in names)
+        return told and len(said) == len(names) and _is_so(reply, scene)
     if turn.kind == "about":
         name = _subject(turn.check)
-        checks = (turn.check, f"what colour is {name}?", f"what is {name} made of?")
-        return all(_answers(check, reply, scene) for check in checks)
+        return _describes(reply, name, scene) and _answers(f"what colour is {name}?", reply, scene)
     if turn.kind == "count" and so:
         count = lexicon.NUMBERS.index(turn.answer)
         return _lists(thought, count, turn.reply.rpartition(SO)[0]) and _answers(turn.check, answer, scene)
     return _answers(turn.check, answer, scene)
 
 
-def _listing(said: str, things: Sequence[Thing]) -> Turn:
-    """What names these things by colour and shape."""
-    listing = f"there is {phrases.listed([phrases.a(f'{one.colour} {one.shape}') for one in things])}."
-    return Turn(said=said, reply=listing, kind="listing", check="how many things are there?", answer=listing)
+def _understood(told: Sequence[str], retold: Sequence[str]) -> Turn:
+    """What is told, and said back."""
+    return Turn(said=" ".join(told), reply=" ".join(retold), kind="telling")
 
 
 def _is_so(text: str, scene: Scene) -> bool:
@@ -162,6 +169,11 @@ def _lists(text: str, count: int, like: str) -> bool:
     except UserError:
         return False
     return same and len(re.split(r", | and |\. ", text)) == count
+
+
+def _describes(text: str, name: str, scene: Scene) -> bool:
+    """Whether a sentence says of a thing how large it is, and of what."""
+    return all(_answers(check, text, scene) for check in (f"what size is {name}?", f"what is {name} made of?"))
 
 
 def _answers(question: str, reply: str, scene: Scene) -> bool:
@@ -269,6 +281,12 @@ class _Speaker:
         other = self.telling.things[place.other]
         return f"{lexicon.RELATIONS[place.relation][0]} the {other.colour} {other.shape}"
 
+    def retold(self, i: int) -> str:
+        """All that was told of a thing, from its name to its place."""
+        thing = self.scene.things[i]
+        like = phrases.listed([thing.size, f"made of {thing.material}", self.place(i)])
+        return f"the {thing.colour} {thing.shape} is {like}."
+
     @staticmethod
     def of(name: str, kind: str, value: str) -> str:
         """A sentence on a property or place; it names the thing again, so that a reader sees what was understood."""
@@ -302,7 +320,10 @@ class _Speaker:
 
     def listing(self) -> list[Turn]:
         """All that there is."""
-        return [_listing(pick(self.rng, ("what is there?", "what is on the table?")), self.scene.things)]
+        said = pick(self.rng, ("what is there?", "what is on the table?"))
+        names = [phrases.a(f"{one.colour} {one.shape}") for one in self.scene.things]
+        listing = f"there is {phrases.listed(names)}."
+        return [Turn(said=said, reply=listing, kind="listing", check="how many things are there?", answer=listing)]
 
     def about(self) -> list[Turn]:
         """All that a thing is."""
