@@ -113,6 +113,17 @@ def test_looks_go_on_only_while_undecided(toy):
     assert outcome.ran == 4 * 7  # the first five seeds were there
 
 
+def test_looks_may_go_on_until_every_claim_is_decided(toy):
+    toy.write(("within=0.2", "within=0.01"))  # the difference itself: never decided
+    assert len(toy.run("laptop").evidence.by_seed) == 5, "the primary claim is"
+    toy.write(("within=0.2", "within=0.01"), ("verdict=True", 'verdict=True, until="all"'))
+    outcome = toy.run("laptop")
+    assert len(outcome.evidence.by_seed) == 12
+    assert [one.verdict for one in outcome.evidence.judgements][:2] == [Verdict.REPRODUCED, Verdict.UNDECIDED]
+    toy.write(("verdict=True", 'verdict=True, until="all"'))
+    assert toy.run("laptop", seeds=5).ran == 0
+
+
 def test_fewer_seeds_decide_nothing_and_more_than_planned_are_refused(toy):
     outcome = toy.run("laptop", seeds=3)
     assert outcome.evidence.verdict is Verdict.UNDECIDED

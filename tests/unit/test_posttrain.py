@@ -713,8 +713,8 @@ def test_an_examination_tells_right_from_sound_from_voted_from_hedged(monkeypatc
     drawn = [[Completion(text=text, finish="stop", tokens=tuple(range(len(text)))) for text in some] for some in said]
     monkeypatch.setattr(evaluation, "sampled", lambda *_, **__: drawn)
     found = examined(policy_of(), asked, max_tokens=8, n=4, seed=0)
-    assert found["pass@1"] == 0.75 and found["pass@4"] == 1
-    assert "pass@16" not in found
+    assert found["pass@1"] == 0.75
+    assert {name for name in found if name.startswith("pass")} == {"pass@1", "pass@4"}
     assert found["sound@1"] == 0.625
     assert found["hedged"] == 0.125
     assert found["cons@64"] == 1

@@ -1,4 +1,4 @@
-"""Runs a study: looks at its seeds until its primary claim is decided."""
+"""Runs a study: looks at its seeds until its primary claim, or every one, is decided."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,8 +35,8 @@ def run_study(
 ) -> Outcome:
     """Run what is missing of a study, look by look, and judge it.
 
-    `reference` is a module or a `.py` file, so that worker processes find the study too. Only while the primary claim
-    is undecided does a deciding scale go on to its next look.
+    `reference` is a module or a `.py` file, so that worker processes find the study too. Only while what a deciding
+    scale goes on `until` is undecided does it go on to its next look.
 
     Raises:
         UserError: bad input, a damaged record, a full disk, or another run in the same folder.
@@ -54,7 +54,8 @@ def run_study(
         for count in (*looks, limit):
             campaign.run(range(first, first + count))
             evidence = replace(campaign.evidence(), trace=trace, beside=_beside(campaign))
-            if campaign.failures or evidence.verdict not in (Verdict.UNDECIDED, Verdict.NONE):
+            told = [one.verdict for one in evidence.judgements] if scale.until == "all" else [evidence.verdict]
+            if campaign.failures or not {Verdict.UNDECIDED, Verdict.NONE} & {*told}:
                 break
             if count < limit:
                 display.say(f"undecided at n = {count}; going on")

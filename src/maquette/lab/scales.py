@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 SCALES = ("smoke", "tour", "laptop", "gpu")
 
@@ -11,8 +11,9 @@ SCALES = ("smoke", "tour", "laptop", "gpu")
 class Scale:
     """How large: at most `seeds` seeds, `changes` made to the arms' fields of these names, all arms or the named ones.
 
-    `per_arm`: further changes to single arms. `verdict`: whether this scale decides. `limits` says what an answer at
-    this scale does not show.
+    `per_arm`: further changes to single arms. `verdict`: whether this scale decides. `until`: it goes on to further
+    seeds until this is decided, the primary claim or every one. `limits` says what an answer at this scale does not
+    show.
     """
 
     seeds: int
@@ -20,6 +21,7 @@ class Scale:
     per_arm: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     arms: tuple[str, ...] | None = None
     verdict: bool = False
+    until: Literal["primary", "all"] = "primary"
     limits: str = ""
 
     def changes_to(self, arm: str) -> dict[str, Any]:

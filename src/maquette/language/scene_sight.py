@@ -27,22 +27,26 @@ from maquette.worlds.scene.actions.tasks import TASKS
 from maquette.worlds.scene.render import frames_of_scenes
 from maquette.worlds.scene.state import Scene
 from maquette.worlds.scene.vocabulary import is_held_out
-from maquette.worlds.scene.words import interpreter
+from maquette.worlds.scene.words import interpreter, lexicon, phrases
 from maquette.worlds.scene.words.captions import describe
+from maquette.worlds.scene.words.conversations import SO
+from maquette.worlds.scene.words.facts import Facts
 from maquette.worlds.scene.words.questions import Question, questions
 from maquette.worlds.text.documents import Document
 
 CAPTION = "caption"
 """What is said to have a picture described."""
+LISTING = "list"
+"""And to have it described whole, always in the same form."""
 EVERY = 5
 """The step in so many whose texts are all captions, which are longer than answers."""
 TRIES = 4
 """Times that questions are drawn about a table, before captions stand in for them."""
 DISTRACTORS = 3
 """Things, at most, beside those that the table's task needs."""
-LONGEST = 40
-"""Tokens after which a caption is cut."""
-ANSWER = 12
+LONGEST = 96
+"""Tokens after which a text is cut."""
+ANSWER = 64
 """The most tokens of an answer that is judged."""
 SAMPLE = 200
 """Pictures whose texts the vocabulary is learned from."""
@@ -88,11 +92,40 @@ def captions(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bo
     return found
 
 
+def listing(facts: Facts) -> Text:
+    """All things from left to right, each by its name first: what there is to see, always in one form."""
+    order, said = sorted(facts.told, key=lambda i: facts.start[i]), []
+    for i in order:
+        thing, alike = facts.things[i], ("colour", "shape") not in facts.namings(i)
+        name = f"the {f'{thing.size} ' * alike}{thing.colour} {thing.shape}"
+        said.append(f"{description(facts, i, name)}.")
+    return Text(LISTING, " ".join(said), LISTING)
+
+
+def description(facts: Facts, i: int, name: str) -> str:
+    """All that can be said of a thing."""
+    thing, region = facts.things[i], facts.region(*facts.start[i])
+    like = [phrases.a(thing.shape)] * (thing.shape not in name) + [thing.size]
+    like += [thing.colour] * (thing.colour not in name) + [f"made of {thing.material}"]
+    like += [] if region is None else [lexicon.REGIONS[region][0]]
+    return f"{name} is {phrases.listed(like)}"
+
+
+def thought(facts: Facts, asked: Question) -> str:
+    """What to remember of the things that a question names, or counts, before its answer follows."""
+    if not asked.about:
+        return ""
+    if asked.kind == "count":
+        return f"there is {phrases.listed([phrases.a(name) for _, name in asked.about])}{SO}"
+    return phrases.listed([description(facts, i, name) for i, name in asked.about]) + SO
+
+
 def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
     """So many questions, likewise; a caption for each that cannot be asked."""
-    found: list[Text] = []
+    facts = Facts(scene)
+    found = [listing(facts)]
     for _ in range(TRIES):
-        said = (Text(one.text, one.answer, one.kind) for one in questions(scene, rng, count))
+        said = (Text(one.text, thought(facts, one) + one.answer, one.kind) for one in questions(scene, rng, count))
         found += [one for one in said if held_out or _is_usual(one.prompt)]
         if len(found) >= count:
             return found[:count]
@@ -242,7 +275,8 @@ def tally(held: Examination, given: Sequence[str]) -> list[Answered]:
 
 def _is_right(asked: Question, reply: str, scene: Scene) -> bool:
     """What the interpreter cannot read is wrong."""
+    thought, so, answer = reply.rpartition(SO)
     try:
-        return interpreter.is_answer(asked.text, reply, scene)
+        return (not so or interpreter.is_true(thought, scene)) and interpreter.is_answer(asked.text, answer, scene)
     except UserError:
         return False

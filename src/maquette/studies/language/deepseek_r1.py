@@ -81,9 +81,8 @@ class Arm:
     lr: float = 1.5e-3
     """Of reinforcement."""
     start_lr: float = 1e-3
-    """Of a cold start, and of distillation."""
+    """Of a cold start, or of distillation."""
     cold: int = 64
-    """Worked examples."""
     pool: int = 400
     """Puzzles to learn from."""
     least: float = 1.0
@@ -250,7 +249,7 @@ ARMS = {
     "undivided rl": Arm(reward="exact", algorithm="undivided"),
     "dr-grpo rl": Arm(reward="exact", algorithm="dr-grpo"),
 }
-GRADED, TAUGHT = ("rl", "cold rl", "shuffled cold rl"), ("distilled", "shuffled distilled")
+TAUGHT = ("distilled", "shuffled distilled")
 LITTLE = {"base_steps": 20, "width": 16, "reinforced": 1, "iterations": 1, "replies": 4, "group": 2}
 SMOKE = {**LITTLE, "cold": 8, "pool": 40, "least": 0.0, "problems": 2}
 
@@ -351,10 +350,8 @@ STUDY = Study(
     critique=Critique(
         axes=(
             Axis.over("test_operations", (2, 3, 4), name="harder than trained on", objection="A rule or a table?"),
-            Axis.over(
-                "algorithm", ("grpo", "dr-grpo", "dapo", "rloo"), arms=GRADED, objection="Is it GRPO, or reward?"
-            ),
-            Axis.over("lr", (5e-4, 1e-3, 2e-3, 4e-3), arms=GRADED, log=True, objection="Tuned for its verdict?"),
+            Axis.over("algorithm", ("grpo", "dr-grpo", "dapo", "rloo"), arms=("rl",), objection="GRPO, or reward?"),
+            Axis.over("lr", (5e-4, 1e-3, 1.5e-3, 3e-3), arms=("rl", "cold rl"), log=True, objection="Tuned to win?"),
         ),
         seeds=5,
     ),
@@ -373,13 +370,17 @@ STUDY = Study(
         judges=5,
     ),
     plan=Plan(
-        text="PILOT",
+        text="An earlier form, of untuned rates and random mistakes, was thrown away. Rates were chosen on seeds "
+        "10,000 to 10,002 by pass@1: reinforcement's among five, a cold start's and what follows it among twelve "
+        "pairs, distillation's among three alike. One pilot of 5 seeds, claims and bounds as here: base 25 %; "
+        "reinforcement wins 37 points, the vote 8 more, a cold start 19, distillation 23; sharpening 3 (spread "
+        "7).",
         seeds=12,
-        spread={"pass@1": 0.049, "accuracy": 0.006},
-        detects=0.044,
-        flops=3.1e13,
-        tokens=2.9e7,
-        hours=0.5,
+        spread={"pass@1": 0.064, "accuracy": 0.028, "sound@256": 0.073, "hedged": 0.24, "length, wrong": 0.44},
+        detects=0.085,
+        flops=6e13,
+        tokens=4.8e7,
+        hours=0.9,
     ),
     scales=Scales(
         smoke=Scale(seeds=1, changes=SMOKE),
@@ -392,6 +393,7 @@ STUDY = Study(
         laptop=Scale(
             seeds=12,
             verdict=True,
+            until="all",
             limits="0.1 million parameters, one family of puzzles, false beliefs that are drawn: what is to unlearn "
             "is known to be there. Seeds share base and teacher, and nothing is told of other bases.",
         ),

@@ -101,7 +101,7 @@ class Asker:
         if kind == "material":
             ways = [f"what is {one} made of", f"which material is {one}"]
         answer = getattr(self.facts.things[i], kind)
-        return Question(text=f"{pick(self.rng, ways)}?", answer=answer, kind=kind)
+        return Question(text=f"{pick(self.rng, ways)}?", answer=answer, kind=kind, about=((i, one),))
 
     def has(self) -> Question | None:
         """Is it red?"""
@@ -117,7 +117,7 @@ class Asker:
             words = phrases.a(phrases.noun(self.rng, asked))
         else:
             words = ("made of " if kind == "material" else "") + pick(self.rng, table[kind][asked])
-        return self.whether(f"is {one} {words}", asked == value)
+        return self.whether(f"is {one} {words}", asked == value, (i, one))
 
     def related(self) -> Question | None:
         """Is it left of the box, or in the zone?"""
@@ -190,13 +190,12 @@ class Asker:
         if i is None:
             return None
         end = self.facts.is_clip and self.rng.random() < 0.5
-        x, y = (self.facts.end if end else self.facts.start)[i]
-        side, height = self.facts.side(x), self.facts.height(y)
-        if side is None or height is None:
+        region = self.facts.region(*(self.facts.end if end else self.facts.start)[i])
+        if region is None:
             return None
-        region = side if not height else height if side == "middle" else f"{height} {side}"
-        asked = f"where is {self.the(i)}{' at the end' if end else ''}?"
-        return Question(text=asked, answer=lexicon.REGIONS[region][0], kind="where")
+        name = self.the(i)
+        asked = f"where is {name}{' at the end' if end else ''}?"
+        return Question(text=asked, answer=lexicon.REGIONS[region][0], kind="where", about=((i, name),))
 
     def which(self) -> Question | None:
         """Which thing is left of the box?"""

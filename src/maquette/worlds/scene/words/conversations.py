@@ -126,8 +126,8 @@ def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
 
     Who asks whether, or claims, that a thing has a property is to hear which one it has, so yes or no; a listing, all
-    about a thing, and what is said back to a telling must leave nothing out. What a reply says on the way to its answer has to be true too, and with
-    counts to the point.
+    about a thing, and what is said back to a telling must leave nothing out. What a reply says on the way to its answer
+    has to be true too, and with counts to the point.
     """
     thought, so, answer = reply.rpartition(SO)
     if so and not _is_so(thought, scene):

@@ -128,6 +128,13 @@ class Facts:
         far = clearly(abs(off), lexicon.THIRD)
         return None if far is None else ("top" if off > 0 else "bottom") if far else ""
 
+    def region(self, x: float, y: float) -> str | None:
+        """The part of the table that holds the point, where that is beyond doubt."""
+        side, height = self.side(x), self.height(y)
+        if side is None or height is None:
+            return None
+        return side if not height else height if side == "middle" else f"{height} {side}"
+
     def regions(self, x: float, y: float) -> list[str]:
         """Every region that holds the point."""
         side, height = self.side(x), self.height(y)
