@@ -15,6 +15,7 @@ from maquette.language.prompts import padded
 from maquette.language.scene_sight import (
     CAPTION,
     EVERY,
+    LISTING,
     LONGEST,
     Sights,
     answer_loss,
@@ -33,6 +34,7 @@ from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import SIZES, vlm_config
 from maquette.worlds.scene.vocabulary import is_held_out
 from maquette.worlds.scene.words import interpreter
+from maquette.worlds.scene.words.conversations import SO
 
 torch.set_num_threads(1)
 
@@ -50,6 +52,11 @@ def kept_out(scene):
     return [(thing.colour, thing.shape) for thing in scene.things if is_held_out(thing.colour, thing.shape)]
 
 
+def alike(scene):
+    """Whether two things have the same name, so that nothing can be said of one of them."""
+    return len({(thing.colour, thing.shape, thing.size) for thing in scene.things}) < len(scene.things)
+
+
 def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
     kinds = set()
     for i in range(60):
@@ -58,13 +65,18 @@ def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
         assert not kept_out(scene)
         for one in captions(scene, rng, 2) + asked_about(scene, rng, 5):
             kinds.add(one.kind)
-            said = one.answer if one.kind == CAPTION else one.prompt
-            assert not any(is_held_out(*pair) for pair in interpreter.combinations(said))
+            thought, so, answer = one.answer.rpartition(SO)
+            told = (one.answer,) if one.kind in (CAPTION, LISTING) else (one.prompt, *([thought] * bool(so)))
+            assert not any(is_held_out(*pair) for text in told for pair in interpreter.combinations(text))
             if one.kind == CAPTION:
                 assert interpreter.is_true(one.answer, scene)
+            elif one.kind == LISTING:
+                assert alike(scene) or interpreter.is_true(one.answer, scene)
+                assert one.answer.count(".") == len(scene.things)
             else:
-                assert interpreter.is_answer(one.prompt, one.answer, scene)
-    assert kinds >= {CAPTION, "yes/no", "colour", "shape", "count", "where", "which"}
+                assert interpreter.is_answer(one.prompt, answer, scene)
+                assert not so or interpreter.is_true(thought, scene)
+    assert kinds >= {CAPTION, LISTING, "yes/no", "colour", "shape", "count", "where", "which"}
 
 
 def test_every_table_of_the_examination_holds_what_was_kept_from_training():
@@ -83,6 +95,8 @@ def test_the_judge_counts_right_answers_and_no_others():
     denied = tally(held, [wrong.get(one.answer, "") for _, one in held.asked])
     assert all(one.right == 0 for one in denied)
     assert all(one.right == 0 for one in tally(held, ["red ball is is the"] * len(held.asked)))
+    thought = [f"there are nine things, so {one.answer}" for _, one in held.asked]
+    assert all(one.right == 0 for one in tally(held, thought)), "what is not so decides nothing"
     always = {one.kind: one for one in tally(held, ["yes"] * len(held.asked))}
     assert always["yes/no"].right in (always["yes/no"].majority, always["yes/no"].n - always["yes/no"].majority)
     assert always["all"].right == always["yes/no"].right

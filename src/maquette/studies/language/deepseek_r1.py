@@ -1,9 +1,8 @@
 """DeepSeek-R1: does a reward that only says right or wrong make a model reason better?
 
 The world is nested modular arithmetic, worked step by step inside <think>…</think>. The base model has read what people
-say of it (`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. From
-it, replies to puzzles of two operations are reinforced by an exact grader. The teacher is a wider model that read the
-same, reinforced for longer.
+say of it (`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. Its
+replies to puzzles of two operations are reinforced. The teacher is wider, read the same, and was reinforced for longer.
 
 Equal tokens: a cold start spends its share of the tokens that reinforcement would generate. Equal compute: distillation
 with the drawing of traces, and any other algorithm, cost what GRPO does; the teacher's share is with its artifact.
