@@ -1,7 +1,7 @@
 """What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +34,8 @@ SAID = 0.3
 """What a target that is no reply's counts: questions name things too, and so teach sooner to look a name up."""
 SAMPLE = 500
 """Conversations that the vocabulary is learned from."""
-ANSWER = 32
-"""The most tokens of an answer that is judged."""
+ANSWER = 64
+"""The most tokens of a reply."""
 
 
 def chat_tokenizer(vocabulary: int) -> Tokenizer:
@@ -165,14 +165,15 @@ def held_out_loss(
 def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
 
-    What the model's context has no room for is left out as `chat.shortened` does. Replies to tellings are not counted.
+    Every third scene is told in a message of its own, in the system's, or before the first question. What the model's
+    context has no room for is left out as `chat.shortened` does. What is said back to a telling is not counted.
 
     Returns:
         One a kind of question, by name, and at the end one of all together.
     """
-    histories: list[list[Message]] = [[] for _ in conversations]
+    begun = [_begun(one, number) for number, one in enumerate(conversations)]
+    histories, said = [list(history) for history, _ in begun], [turns for _, turns in begun]
     judged: list[tuple[Turn, str, Conversation]] = []
-    said = [(one.opening, *one.turns) for one in conversations]
     for number in range(max(map(len, said))):
         going = [i for i, turns in enumerate(said) if number < len(turns)]
         for i in going:
@@ -181,9 +182,18 @@ def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answer
         completions = model.sample([histories[i] for i in going], Sampling(max_tokens=ANSWER, temperature=0))
         for i, (completion,) in zip(going, completions, strict=True):
             histories[i].append(Message(role="assistant", content=completion.text))
-            if number:  # the first repeats what was told the moment before
-                judged.append((said[i][number], completion.text, conversations[i]))
-    return tally([one for one in judged if one[0].kind != "talk"])
+            judged.append((said[i][number], completion.text, conversations[i]))
+    return tally([one for one in judged if one[0].kind not in ("talk", "telling")])
+
+
+def _begun(one: Conversation, number: int) -> tuple[list[Message], list[Turn]]:
+    """What stands before the first turn, and the turns, by how the scene is told."""
+    first, *others = one.turns
+    if number % 3 == 1:
+        return [Message(role="system", content=one.telling)], [first, *others]
+    if number % 3 == 2:
+        return [], [replace(first, said=f"{one.telling} {first.said}"), *others]
+    return [], [one.opening, first, *others]
 
 
 def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
