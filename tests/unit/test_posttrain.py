@@ -703,23 +703,25 @@ def test_held_out_prompts_are_judged_with_the_weights_as_they_are():
     assert judge(policy.model)["validation_pass@1"] > before["validation_pass@1"]
 
 
-def test_an_examination_tells_right_from_sound_from_voted_from_hedged(monkeypatch):
+def test_an_examination_tells_right_from_sound_from_voted_from_gamed(monkeypatch):
     asked = puzzles(Modular(operations=2, modulus=7), "test", 2)
-    lucky, wrong = f"<think>0+0=1</think>{asked[0].answer}", f"<think></think>{(int(asked[0].answer) + 1) % 7}"
+    right, wrong = asked[0].answer, (int(asked[0].answer) + 1) % 7
+    lucky, malformed = f"<think>0+0=1</think>{right}", f"<think>0+0=1</think>{right} or 9"
     said = [
-        [asked[0].worked(), lucky, wrong, f"<think></think>{asked[0].answer} or 9"],
-        [asked[1].worked()] * 4,
+        [asked[0].worked(), lucky, f"<think>1</think>{wrong}", malformed, f"<think>{right}"],
+        [asked[1].worked()] * 5,
     ]
-    drawn = [[Completion(text=text, finish="stop", tokens=tuple(range(len(text)))) for text in some] for some in said]
+    drawn = [[Completion(text=text, finish="stop") for text in some] for some in said]
     monkeypatch.setattr(evaluation, "sampled", lambda *_, **__: drawn)
-    found = examined(policy_of(), asked, max_tokens=8, n=4, seed=0)
-    assert found["pass@1"] == 0.75
+    found = examined(policy_of(), asked, max_tokens=8, n=5, seed=0)
+    assert found["pass@1"] == 0.7
     assert {name for name in found if name.startswith("pass")} == {"pass@1", "pass@4"}
-    assert found["sound@1"] == 0.625
-    assert found["hedged"] == 0.125
+    assert found["sound@1"] == 0.6
+    assert found["gamed"] == pytest.approx(0.1), "the malformed one; what thinks without end is no answer"
+    assert found["malformed"] == pytest.approx(0.2)
     assert found["cons@64"] == 1
     assert found["cons@64, others"] == 0
-    assert found["length, wrong"] == (len(wrong) + len(said[0][3])) / 2
+    assert found["thought, wrong"] == len("<think>1")
 
 
 def test_a_reply_costs_its_passes():

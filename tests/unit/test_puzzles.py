@@ -16,6 +16,7 @@ from maquette.worlds.puzzles.grading import grade, graded, is_sound, reward
 from maquette.worlds.puzzles.graphs import Graph, Reachability, draw_graph
 from maquette.worlds.puzzles.hearsay import Hearsay
 from maquette.worlds.puzzles.puzzle import Family, Puzzle, puzzles, split_of
+from maquette.worlds.puzzles.rewards import CONTROLS, by_answer
 
 FAMILIES = [
     Addition(digits=2),
@@ -328,8 +329,32 @@ def test_hearsay_without_noise_is_the_working_and_its_shares_are_as_asked():
     assert 0.14 < sum(reply.partition("</think>")[0].count(" ") > 2 for reply in told) / 300 < 0.26
     right = sum(grade(one, reply.partition(" or ")[0]).correct for one, reply in zip(some, told, strict=True)) / 300
     assert 0.15 < right < 0.35
-    with pytest.raises(UserError, match="again = 1"):
-        Hearsay(modulus=7, again=1.0)
+    with pytest.raises(UserError, match=r"noise = 0\.6"):
+        Hearsay(modulus=7, noise=0.6)
+
+
+def test_each_reward_pays_for_what_it_says():
+    one = puzzles(Modular(operations=2, modulus=7), "train", 1)[0]
+    row, wrong = one.row(), str((int(one.answer) + 1) % 7)
+    said = {
+        "right": one.worked(),
+        "wrong": f"<think>1</think>{wrong}",
+        "both": f"<think>1</think>{wrong} or {one.answer}",
+    }
+    said["endless"] = "<think>0 1 2 3 4 5 6"
+    paid = {name: {of: reward(text, row)["correct"] for of, text in said.items()} for name, reward in CONTROLS.items()}
+    assert {of: by_answer(text, row)["correct"] for of, text in said.items()} == {
+        "right": 1,
+        "wrong": 0,
+        "both": 0,
+        "endless": 0,
+    }
+    assert paid["loose"] == {"right": 1, "wrong": 0, "both": 1, "endless": 0}
+    assert paid["format"] == {"right": 1, "wrong": 1, "both": 0, "endless": 0}
+    replies = [f"<think>{i}</think>{i % 7}" for i in range(400)]
+    drawn = [CONTROLS["random"](text, row)["correct"] for text in replies]
+    assert drawn == [CONTROLS["random"](text, row)["correct"] for text in replies]
+    assert 160 < sum(drawn) < 240
 
 
 def test_a_right_answer_by_wrong_steps_is_not_sound():

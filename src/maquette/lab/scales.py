@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from maquette.core.errors import UserError
+
 SCALES = ("smoke", "tour", "laptop", "gpu")
 
 
@@ -23,6 +25,10 @@ class Scale:
     verdict: bool = False
     until: Literal["primary", "all"] = "primary"
     limits: str = ""
+
+    def __post_init__(self) -> None:
+        if self.until not in ("primary", "all"):
+            raise UserError(f"until = {self.until!r} of a scale: give 'primary' or 'all'.")
 
     def changes_to(self, arm: str) -> dict[str, Any]:
         """All changes that reach one arm."""

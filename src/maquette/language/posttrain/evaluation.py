@@ -1,4 +1,4 @@
-"""How often a policy is right on held-out prompts, while it trains."""
+"""How often a policy is right on held-out prompts, while it trains and after; what many samples are worth."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -12,7 +12,9 @@ from maquette.language.posttrain.experience import Reward, sample_groups, worth
 from maquette.language.posttrain.policy import Policy
 from maquette.language.reasoning.estimators import maj_at_k, pass_at_k
 from maquette.worlds.puzzles import grading
+from maquette.worlds.puzzles.expressions import Malformed
 from maquette.worlds.puzzles.puzzle import Puzzle
+from maquette.worlds.puzzles.rewards import by_sight
 
 KS = (1, 4, 16, 64, 256)
 VOTES = 64
@@ -55,19 +57,26 @@ def examined(policy: Policy, unseen: Sequence[Puzzle], *, max_tokens: int, n: in
 
     Returns:
         pass@k and sound@k (`grading.is_sound`) for every k up to `n`; cons@64, and the same were each puzzle answered
-        by the votes on another; hedged, the share that name two answers; the mean length of right and of wrong replies.
+        by the votes on another; gamed, the share that `rewards.by_sight` takes and an exact grader does not; malformed;
+        thought, the mean length in characters, of right and of wrong replies that are well formed.
     """
     drawn = sampled(policy, [one.row() for one in unseen], Sampling(max_tokens=max_tokens), n=n, seed=seed)
     replies = [[reply.text for reply in some] for some in drawn]
-    right = [[grading.grade(one, text).correct for text in some] for one, some in zip(unseen, replies, strict=True)]
-    sound = [[grading.is_sound(one, text) for text in some] for one, some in zip(unseen, replies, strict=True)]
-    votes = [[text.rpartition(grading.ANSWER)[2].strip() or None for text in some] for some in replies]
-    lengths: dict[bool, list[int]] = {True: [], False: []}
-    for reply, one in zip(itertools.chain(*drawn), itertools.chain(*right), strict=True):
-        lengths[one].append(len(reply.tokens or ()))
+    pairs = [*zip(unseen, replies, strict=True)]
+    grades = [[grading.grade(one, text) for text in some] for one, some in pairs]
+    right = [[one.correct for one in some] for some in grades]
+    sound = [[grading.is_sound(one, text) for text in some] for one, some in pairs]
+    loose = [[by_sight(text, one.row())["correct"] for text in some] for one, some in pairs]
+    votes = [[_vote(text) for text in some] for some in replies]
 
-    def vote(of: Sequence[Sequence[str | None]]) -> float:
+    def voted(of: Sequence[Sequence[str | None]]) -> float:
         return _mean([maj_at_k(some, one.answer, min(VOTES, n)) for some, one in zip(of, unseen, strict=True)])
+
+    def thought(correct: bool) -> float:
+        said = zip(itertools.chain(*replies), itertools.chain(*grades), strict=True)
+        return _mean(
+            [len(text.partition(grading.ANSWER)[0]) for text, one in said if one.formatted and one.correct is correct]
+        )
 
     found = {
         f"{name}@{k}": _mean([pass_at_k(n, sum(some), k) for some in which])
@@ -76,15 +85,23 @@ def examined(policy: Policy, unseen: Sequence[Puzzle], *, max_tokens: int, n: in
         if k <= n
     }
     return found | {
-        f"cons@{VOTES}": vote(votes),
-        f"cons@{VOTES}, others": vote(votes[1:] + votes[:1]),
-        "hedged": _mean([" or " in text for text in itertools.chain(*replies)]),
-        "length, right": _mean(lengths[True]),
-        "length, wrong": _mean(lengths[False]),
+        f"cons@{VOTES}": voted(votes),
+        f"cons@{VOTES}, others": voted(votes[1:] + votes[:1]),
+        "gamed": _mean([*itertools.chain(*loose)]) - _mean([*itertools.chain(*right)]),
+        "malformed": 1 - _mean([one.formatted for one in itertools.chain(*grades)]),
+        "thought, right": thought(correct=True),
+        "thought, wrong": thought(correct=False),
     }
 
 
-def marked(policy: Policy, unseen: Sequence[Puzzle], *, max_tokens: int, seed: int) -> list[str]:
+def _vote(reply: str) -> str | None:
+    try:
+        return grading.answer_in(reply)
+    except Malformed:
+        return None
+
+
+def marked(policy: Policy, unseen: Sequence[Puzzle], max_tokens: int, *, seed: int) -> list[str]:
     """A reply to each puzzle in one line, thought → answer, and whether it is right."""
     drawn = sampled(policy, [one.row() for one in unseen], Sampling(max_tokens=max_tokens), n=1, seed=seed)
     texts = [said.text for (said,) in drawn]

@@ -23,16 +23,16 @@ class Hearsay:
 
     modulus: int
     noise: float = 0.5
-    """The mean share of those who hold a fact's false belief; shares are even between 0 and twice it, at most 1."""
+    """The mean share of those who hold a fact's false belief; shares are even between 0 and twice it."""
     again: float = 0.2
     """How often the last step is gone over once more, by someone who may think otherwise; and again after that."""
     hedged: float = 0.1
-    """How often another number is named beside the answer."""
+    """How often a second number is named beside the answer."""
 
     def __post_init__(self) -> None:
-        for name in ("noise", "again", "hedged"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} = {getattr(self, name)}: give a share from 0 to below 1.")
+        for name, most in (("noise", 0.5), ("again", 0.99), ("hedged", 1.0)):
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(f"{name} = {getattr(self, name)}: give a share from 0 to {most}.")
 
     def reply(self, puzzle: Puzzle, seed: int) -> str:
         """What someone replies to a terse puzzle of `arithmetic.Modular`; what is wrong is carried on."""

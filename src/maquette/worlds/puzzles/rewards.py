@@ -1,10 +1,16 @@
-"""Rewards that are no exact grader's: controls for reinforcement, and a grader that can be fooled."""
+"""Rewards: for the answer alone, and for reasons that are none; a grader that can be fooled."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from maquette.core.seeds import child_seed
 from maquette.worlds.puzzles import grading
+from maquette.worlds.puzzles.expressions import Malformed
+
+
+def by_answer(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
+    """1 for a right answer, and nothing for anything else."""
+    return {"correct": float(grading.graded(reply, row).correct)}
 
 
 def by_chance(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
@@ -18,8 +24,12 @@ def by_form(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def by_sight(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
-    """1 where the answer stands anywhere in the reply: a grader that can be fooled by naming every number."""
-    return {"correct": float(row["answer"] in reply.rpartition("</think>")[2])}
+    """1 where the right answer stands anywhere behind the thought: a grader that can be fooled by naming many."""
+    try:
+        answer = grading.answer_in(reply)
+    except Malformed:
+        return {"correct": 0.0}
+    return {"correct": float(row["answer"] in answer)}
 
 
 CONTROLS = {"random": by_chance, "format": by_form, "loose": by_sight}

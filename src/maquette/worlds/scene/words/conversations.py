@@ -30,8 +30,8 @@ PLACED = re.compile(
 """What a question holds that is about places; in all else scenes of which the same is told are alike."""
 TRIES = 8
 """Questions of a kind that are drawn for one that will do."""
-YES_OR_NO = {"scenery": "drawer", "in_zone": "related"} | {
-    kind: kind for kind in ("exists", "related", "compared", "between")
+YES_OR_NO = {"scenery": "drawer", "in_zone": "related", "between": "related"} | {
+    kind: kind for kind in ("exists", "related", "compared")
 }
 """Kinds of turns by who asks for yes or no."""
 GREETINGS = ("hello", "hi", "good morning")
@@ -57,7 +57,7 @@ class Turn:
     said: str
     reply: str
     kind: str
-    """exists, has, colour, shape, size, material, related, compared, count, where, which, between, drawer, it, about,
+    """exists, has, colour, shape, size, material, related, compared, count, where, which, drawer, it, about,
     listing, claim, absent, telling or talk."""
     check: str = ""
     """The question, complete in itself, that the reply has to answer; empty for talk, which nothing can judge."""
@@ -139,11 +139,11 @@ def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     if turn.kind == "telling":
         said = [f"{sentence}." for sentence in reply.removesuffix(".").split(". ")]
         names = [f"the {one.colour} {one.shape}" for one in scene.things]
-        told = all(any(_describes(one, name, scene) for one in said) for name in names)
-        return told and len(said) == len(names) and _is_so(reply, scene)
+        told = [any(_describes(one, name, "where is {}?", scene) for one in said) for name in names]
+        return all(told) and len(said) == len(names) and _is_so(reply, scene)
     if turn.kind == "about":
         name = _subject(turn.check)
-        return _describes(reply, name, scene) and _answers(f"what colour is {name}?", reply, scene)
+        return _describes(reply, name, "what colour is {}?", scene)
     if turn.kind == "count" and so:
         count = lexicon.NUMBERS.index(turn.answer)
         return _lists(thought, count, turn.reply.rpartition(SO)[0]) and _answers(turn.check, answer, scene)
@@ -171,9 +171,10 @@ def _lists(text: str, count: int, like: str) -> bool:
     return same and len(re.split(r", | and |\. ", text)) == count
 
 
-def _describes(text: str, name: str, scene: Scene) -> bool:
-    """Whether a sentence says of a thing how large it is, and of what."""
-    return all(_answers(check, text, scene) for check in (f"what size is {name}?", f"what is {name} made of?"))
+def _describes(text: str, name: str, other: str, scene: Scene) -> bool:
+    """Whether a sentence says of a thing how large it is, of what, and what another question asks."""
+    checks = ("what size is {}?", "what is {} made of?", other)
+    return all(_answers(check.format(name), text, scene) for check in checks)
 
 
 def _answers(question: str, reply: str, scene: Scene) -> bool:

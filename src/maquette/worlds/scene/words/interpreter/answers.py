@@ -10,6 +10,7 @@ from maquette.worlds.scene.words.interpreter.meaning import (
     Exists,
     Has,
     Noun,
+    Place,
     Predicate,
     Question,
     Reply,
@@ -70,12 +71,14 @@ def answers(talk: Talk, question: Question, reply: Reply) -> bool:
     if question.kind == "count":
         return reply.word == str(len(_satisfying(talk, question)))
     if question.kind == "which":
-        return reply.noun is not None and the_one(talk, reply.noun) == _which(talk, question)
+        return reply.noun is not None and _is_named(reply.noun) and the_one(talk, reply.noun) == _which(talk, question)
     if question.kind == "happens":
         return False
     one = _subject(talk, question)
     if question.kind == "where":
-        return reply.place is not None and _at(talk, one, At(place=reply.place, when=question.when))
+        if reply.place is None or not _is_placed(reply.place):
+            return False
+        return _at(talk, one, At(place=reply.place, when=question.when))
     if question.kind == "way":
         return reply.word in lexicon.DIRECTIONS and _goes(talk, one, question.predicate, reply.word)
     value = talk.world.value(one, question.kind)
@@ -203,23 +206,59 @@ def _is_relevant(question: Question, said: tuple[Statement, ...]) -> bool:
     for statement in said:
         clause = statement.said
         if isinstance(clause, Exists):
-            if kind != "count" or not any(isinstance(noun.determiner, int) for noun in clause.nouns):
+            if kind != "count" or not all(_is_counted(question, noun) for noun in clause.nouns):
                 return False
         elif isinstance(clause, Clause):
-            named = {name for p in clause.predicates if isinstance(p, Has) for name, _ in p.properties}
+            has = [one for p in clause.predicates if isinstance(p, Has) for one in p.properties]
+            named = {name for name, value in has if value != "thing"}
             does = any(isinstance(p, Does) for p in clause.predicates)
-            at = any(isinstance(p, At) for p in clause.predicates)
-            counted = any(isinstance(noun.determiner, int) for noun in clause.subjects)
-            fits = {"count": counted, "where": at, "happens": does, "way": does, "which": True}
+            at = any(isinstance(p, At) and _is_placed(p.place) for p in clause.predicates)
+            counted = all(_is_counted(question, noun) for noun in clause.subjects)
+            which = all(_is_named(noun) for noun in clause.subjects)
+            fits = {"count": counted, "where": at, "happens": does, "way": does, "which": which}
             if not fits.get(kind, kind in named):
                 return False
     return True
+
+
+def _is_counted(question: Question, noun: Noun) -> bool:
+    """Whether a noun has a number, and what it counts is what was asked after: "no ramps" are no balls."""
+    if question.choices:
+        return isinstance(noun.determiner, int)
+    asked = question.noun
+    assert asked is not None
+    has = question.predicate.properties if isinstance(question.predicate, Has) else ()
+    values = {asked.colour, asked.size, asked.material, *(value for _, value in has), None}
+    said = {noun.colour, noun.size, noun.material}
+    return isinstance(noun.determiner, int) and noun.head == asked.head and said <= values
+
+
+def _is_number(reply: Reply, number: int) -> bool:
+    """Whether all that a reply counts is so many: of two balls only one may be in the zone that was asked after."""
+    counted = (one.said.nouns if isinstance(one.said, Exists) else _subjects(one) for one in reply.said)
+    return all(noun.determiner == number for nouns in counted for noun in nouns)
+
+
+def _subjects(statement: Statement) -> tuple[Noun, ...]:
+    return statement.said.subjects if isinstance(statement.said, Clause) else ()
+
+
+def _is_placed(place: Place) -> bool:
+    """Whether a place is beside something that is there: all is "left of no box"."""
+    return all(noun.determiner == "the" for noun in place.nouns)
+
+
+def _is_named(noun: Noun) -> bool:
+    """Whether a noun says which thing it is, by more than where."""
+    return noun.head not in ("it", "thing") or any((noun.colour, noun.size, noun.material))
 
 
 def _said_rightly(talk: Talk, question: Question, reply: Reply) -> bool:
     if question.kind == "count" or (question.kind == "happens" and question.noun is None):
         after = clause_time(talk, question.said) if isinstance(question.said, Clause) else None
         if question.kind == "happens" and after is None:
+            return False
+        if question.kind == "count" and not _is_number(reply, len(_satisfying(talk, question))):
             return False
         talk.last = after or 0.0
         later = question.kind == "happens"
@@ -229,7 +268,7 @@ def _said_rightly(talk: Talk, question: Question, reply: Reply) -> bool:
         )
     one = _which(talk, question) if question.kind == "which" else _subject(talk, question)
     for statement in reply.said:
-        subjects = statement.said.subjects if isinstance(statement.said, Clause) else ()
+        subjects = _subjects(statement)
         if len(subjects) != 1 or the_one(talk, subjects[0]) != one or not statement_holds(talk, statement):
             return False
     return True
