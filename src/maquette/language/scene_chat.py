@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -24,10 +25,20 @@ from maquette.worlds.scene.words.conversations import (
     draw_conversation,
     is_right,
 )
+from maquette.worlds.scene.words.facts import pick
 from maquette.worlds.text.documents import Document
 
 TEMPLATE = ChatTemplate(source=PLAIN, tokens={"eos_token": END})
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
+WAYS = {
+    "alone": 0.2,
+    "by the system": 0.25,
+    "with a question": 0.25,
+    "in two parts": 0.15,
+    "after a greeting": 0.15,
+}
+"""How a scene is told, and how often in training: in a message of its own or two, in the system's message, together
+with the first question, or after a greeting."""
 TURNS = 13
 """Of a training conversation, mostly more than fit: what is beyond the context is cut off."""
 SAID = 0.3
@@ -59,30 +70,24 @@ def _plain_text(conversation: Conversation) -> str:
     return "\n".join(lines)
 
 
-def messages_of(conversation: Conversation, opening: float) -> list[Message]:
-    """The conversation as messages; `opening`, from 0 to 1, says how the scene is told.
-
-    In the system's message, in the person's first with the first question, in one of its own or two, or after a
-    greeting.
-    """
-    first, *others = conversation.turns
-    told = conversation.telling
-    if opening < 0.25:
-        messages = [Message(role="system", content=told), *_said(first)]
-    elif opening < 0.5:
-        messages = [*_exchange(f"{told} {first.said}", first.reply)]
-    else:
-        messages = [*_said(conversation.opening), *_said(first)]
-        if opening < 0.65 and len(conversation.told) > 1:
-            messages = [*(one for part in conversation.opened(1) for one in _said(part)), *_said(first)]
-        if opening > 0.85:
-            greeting = GREETINGS[int((opening - 0.85) / 0.15 * len(GREETINGS)) % len(GREETINGS)]
-            messages = [*_exchange(f"{greeting}.", OFFER), *messages]
-    return [*messages, *(message for turn in others for message in _said(turn))]
+def begun(conversation: Conversation, way: str, greeting: str = GREETINGS[0]) -> tuple[list[Message], list[Turn]]:
+    """What stands before the first turn, and the turns, by which of `WAYS` the scene is told."""
+    first, *others = turns = list(conversation.turns)
+    if way == "by the system":
+        return [Message(role="system", content=conversation.telling)], turns
+    if way == "with a question":
+        return [], [replace(first, said=f"{conversation.telling} {first.said}"), *others]
+    if way == "in two parts" and len(conversation.told) > 1:
+        return [], [*conversation.opened(1), *turns]
+    offer = [Turn(said=f"{greeting}.", reply=OFFER, kind="talk")] if way == "after a greeting" else []
+    return [], [*offer, conversation.opening, *turns]
 
 
-def _said(turn: Turn) -> tuple[Message, Message]:
-    return _exchange(turn.said, turn.reply)
+def messages_of(conversation: Conversation, rng: np.random.Generator) -> list[Message]:
+    """The conversation as messages, told in one of the ways."""
+    way = [*WAYS][int(np.searchsorted(np.cumsum([*WAYS.values()]), rng.random()))]
+    before, turns = begun(conversation, way, pick(rng, GREETINGS))
+    return [*before, *(message for turn in turns for message in _exchange(turn.said, turn.reply))]
 
 
 def _exchange(said: str, reply: str) -> tuple[Message, Message]:
@@ -124,7 +129,7 @@ class SceneConversations:
         """A row's tokens, and what each counts as a target."""
         end = end_id(self.tokenizer)
         rng = numpy_generator(self.seed, "held out" if held_out else "conversation", number)
-        messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng.random())
+        messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng)
         ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
         said = [0.0] * ids.index(end) + [0.0 if held_out else SAID] * (len(ids) - ids.index(end))
         counts = [1.0 if so else other for so, other in zip(learned, said, strict=True)]
@@ -165,15 +170,19 @@ def held_out_loss(
 def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:
     """Hold the conversations with the model, its own answers in the history, and have the interpreter judge each.
 
-    Every third scene is told in a message of its own, in the system's, or before the first question. What the model's
-    context has no room for is left out as `chat.shortened` does. What is said back to a telling is not counted.
+    Scenes are told in each of the ways in turn. What the model's context has no room for is left out as
+    `chat.shortened` does. What is said back to a telling is not counted.
 
     Returns:
-        One a kind of question, by name, and at the end one of all together.
+        One a kind of question, by name; one a way of telling; one of what names a combination that training never
+        shows; and at the end one of all together.
     """
-    begun = [_begun(one, number) for number, one in enumerate(conversations)]
-    histories, said = [list(history) for history, _ in begun], [turns for _, turns in begun]
-    judged: list[tuple[Turn, str, Conversation]] = []
+    ways = [[*WAYS][number % len(WAYS)] for number in range(len(conversations))]
+    begins = [
+        begun(*pair, GREETINGS[i % len(GREETINGS)]) for i, pair in enumerate(zip(conversations, ways, strict=True))
+    ]
+    histories, said = [list(before) for before, _ in begins], [turns for _, turns in begins]
+    judged: list[tuple[int, Turn, str]] = []
     for number in range(max(map(len, said))):
         going = [i for i, turns in enumerate(said) if number < len(turns)]
         for i in going:
@@ -182,26 +191,33 @@ def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answer
         completions = model.sample([histories[i] for i in going], Sampling(max_tokens=ANSWER, temperature=0))
         for i, (completion,) in zip(going, completions, strict=True):
             histories[i].append(Message(role="assistant", content=completion.text))
-            judged.append((said[i][number], completion.text, conversations[i]))
-    return tally([one for one in judged if one[0].kind not in ("talk", "telling")])
+            judged.append((i, said[i][number], completion.text))
+    counted = [one for one in judged if one[1].kind not in ("talk", "telling")]
 
+    def told(name: str, among: Callable[[int, Turn], bool]) -> list[Answered]:
+        some = [(turn, reply, conversations[i]) for i, turn, reply in counted if among(i, turn)]
+        return [replace(tally(some)[-1], kind=name)] if some else []
 
-def _begun(one: Conversation, number: int) -> tuple[list[Message], list[Turn]]:
-    """What stands before the first turn, and the turns, by how the scene is told."""
-    first, *others = one.turns
-    if number % 3 == 1:
-        return [Message(role="system", content=one.telling)], [first, *others]
-    if number % 3 == 2:
-        return [], [replace(first, said=f"{one.telling} {first.said}"), *others]
-    return [], [one.opening, first, *others]
+    *kinds, everything = tally([(turn, reply, conversations[i]) for i, turn, reply in counted])
+    by_way = [row for way in WAYS for row in told(f"told {way}", lambda i, _, way=way: ways[i] == way)]
+    return [*kinds, *by_way, *told("of what is new", lambda _, turn: turn.is_new), everything]
 
 
 def tally(said: Sequence[tuple[Turn, str, Conversation]]) -> list[Answered]:
     """Turns, the replies to them and what they are about, counted by kind."""
     right = [is_right(turn, reply, about.scene) for turn, reply, about in said]
-    return by_kind([turn.kind for turn, _, _ in said], [turn.answer for turn, _, _ in said], right)
+    placed = [(turn, about.scene) for turn, _, about in said if turn.kind == "where"]
+    always = (
+        sum(is_right(turn, f"{place}.", scene) for turn, scene in placed) for place in {t.answer for t, _ in placed}
+    )
+    return by_kind(
+        [turn.kind for turn, _, _ in said],
+        [turn.answer for turn, _, _ in said],
+        right,
+        {"where": max(always, default=0)},  # what is at the top left is at the top too
+    )
 
 
 def examination(scenes: int, turns: int) -> list[Conversation]:
     """Conversations about scenes that hold a combination of colour and shape kept from training."""
-    return [draw_conversation(numpy_generator(0, "examination", i), turns, held_out=True) for i in range(scenes)]
+    return [draw_conversation(numpy_generator(1, "examination", i), turns, held_out=True) for i in range(scenes)]

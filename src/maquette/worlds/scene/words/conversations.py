@@ -64,6 +64,11 @@ class Turn:
     answer: str = ""
     """What the reply comes down to: "yes" or "small"; to tell which answer is the commonest."""
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a combination that training never shows is named in it."""
+        return not all(_is_usual(text) for text in (self.check, *self.reply.split(SO)) if text)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conversation:

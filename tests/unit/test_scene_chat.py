@@ -1,0 +1,80 @@
+"""How tiny-chat's conversations begin, and how it is examined on them."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from maquette.language.interface import Completion
+from maquette.language.scene_chat import WAYS, begun, examination, examine, messages_of
+from maquette.worlds.scene.words.conversations import GREETINGS, OFFER
+
+
+class Parrot:
+    """Says what the generator would have said, or the same to everything."""
+
+    context = 10**6
+
+    def __init__(self, conversations, always=None):
+        self.begun = [begun(one, [*WAYS][i % len(WAYS)], GREETINGS[i % 3])[1] for i, one in enumerate(conversations)]
+        self.told, self.always = [one.told for one in conversations], always
+
+    def tokens(self, messages):
+        return "".join(one.content for one in messages)
+
+    def sample(self, histories, sampling):
+        assert sampling.temperature == 0
+        return [(Completion(text=self.always or self.reply(history), finish="stop"),) for history in histories]
+
+    def reply(self, history):
+        text = " ".join(one.content for one in history)
+        number = sum(one.role == "assistant" for one in history)
+        greeted = len(history) == 1 and text.startswith(GREETINGS)
+        said = [
+            turn.reply
+            for told, turns in zip(self.told, self.begun, strict=True)
+            for turn in turns[number : number + 1]
+            if (greeted or told[0] in text) and turn.said == history[-1].content
+        ]
+        return said[0]
+
+
+@pytest.fixture(scope="module")
+def conversations():
+    return examination(15, 6)
+
+
+def test_who_answers_as_the_generator_does_is_right_however_it_is_told(conversations):
+    found = {one.kind: one for one in examine(Parrot(conversations), conversations)}
+    assert {one.accuracy for one in found.values()} == {1.0}
+    ways = [found[f"told {way}"] for way in WAYS]
+    kinds = [one for name, one in found.items() if name[:2] not in ("to", "of", "al")]
+    everything = found["all"]
+    assert sum(one.n for one in ways) == sum(one.n for one in kinds) == everything.n
+    assert 0 < found["of what is new"].n < everything.n
+    assert [*found][-1] == "all"
+
+
+def test_who_says_one_thing_is_right_as_often_as_is_told_beside_it(conversations):
+    found = {one.kind: one for one in examine(Parrot(conversations, "at the top."), conversations)}
+    assert found["where"].right <= found["where"].majority
+    assert found["all"].right == found["where"].right + sum(one.right for name, one in found.items() if name == "it"), (
+        "nothing but places is answered by one"
+    )
+
+
+def test_a_scene_is_told_whole_in_every_way(conversations):
+    one = next(one for one in conversations if len(one.told) > 2)
+    for way in WAYS:
+        before, turns = begun(one, way)
+        texts = [*(message.content for message in before), *(turn.said for turn in turns)]
+        assert all(any(part in text for text in texts) for part in one.told)
+        assert turns[-1] is one.turns[-1]
+    assert begun(one, "after a greeting", "hi")[1][0].reply == OFFER
+    drawn = Counter()
+    for seed in range(300):
+        messages = messages_of(one, np.random.default_rng(seed))
+        drawn[messages[0].role, len(messages) - 2 * len(one.turns)] += 1
+    assert drawn["system", 1] == pytest.approx(300 * WAYS["by the system"], abs=30)
+    assert drawn["user", 0] == pytest.approx(300 * WAYS["with a question"], abs=30)
+    assert drawn["user", 4] == pytest.approx(300 * (WAYS["in two parts"] + WAYS["after a greeting"]), abs=30)
