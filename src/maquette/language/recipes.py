@@ -75,11 +75,11 @@ RECIPES = {
             heads=4,
             kv_heads=4,
             hidden=288,
-            context=256,
+            context=384,
             tied=True,
             qk_norm=True,
         ),
-        rows=8,
+        rows=5,
         train=TrainConfig(
             steps=8600,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),

@@ -39,7 +39,7 @@ WAYS = {
 }
 """How a scene is told, and how often in training: in a message of its own or two, in the system's message, together
 with the first question, or after a greeting."""
-TURNS = 13
+TURNS = 18
 """Of a training conversation, mostly more than fit: what is beyond the context is cut off."""
 SAID = 0.3
 """What a target that is no reply's counts: questions name things too, and so teach sooner to look a name up."""
