@@ -1,11 +1,11 @@
 """DeepSeek-R1: does a reward that only says right or wrong make a model reason better?
 
-The world is nested modular arithmetic, worked step by step inside <think>…</think>. The base model has read what people
-say of it (`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. Its
-replies to puzzles of two operations are reinforced. The teacher is wider, read the same, and was reinforced for longer.
+The world is nested modular arithmetic, worked step by step. The base has read what people say of it
+(`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. Its replies to
+puzzles of two operations are reinforced. The teacher is wider, read the same, and was reinforced for longer.
 
-Equal tokens: a cold start spends its share of the tokens that reinforcement would generate. Equal compute: distillation
-with the drawing of traces, and any other algorithm, cost what GRPO does; the teacher's share is with its artifact.
+A cold start spends its share of the tokens that reinforcement would generate; algorithms generate alike. Distillation,
+with the drawing of traces, costs the FLOPs of GRPO; the teacher's own are with its artifact.
 """
 
 from collections.abc import Mapping
@@ -52,12 +52,11 @@ ALGORITHMS = {**PRESETS, "undivided": replace(preset("grpo"), spread="none", len
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A pretrained model, that of the teacher reinforced after that."""
+    """A pretrained model, that of the teacher reinforced for so many iterations after that."""
 
     width: int = 64
     base_steps: int = 2000
     reinforced: int = 0
-    """Iterations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,8 +235,8 @@ ARMS = {
     "dr-grpo rl": Arm(reward="exact", algorithm="dr-grpo"),
 }
 FEW = ("loose rl", "undivided rl", "dr-grpo rl")  # are not asked everywhere
-SMOKE = {"base_steps": 20, "width": 16, "reinforced": 1, "iterations": 1, "replies": 4, "group": 2}
-SMOKE |= {"cold": 8, "pool": 40, "least": 0.0, "problems": 2}
+LITTLE = {"base_steps": 20, "width": 16, "reinforced": 1, "iterations": 1, "replies": 4, "group": 2}
+SMOKE = LITTLE | {"cold": 8, "pool": 40, "least": 0.0, "problems": 2}
 
 STUDY = Study(
     name="deepseek_r1",
@@ -367,16 +366,17 @@ STUDY = Study(
         dearer=1.3,  # RLOO reads its replies once more than GRPO
     ),
     plan=Plan(
-        text="An earlier form, of untuned rates and random mistakes, was thrown away. Rates were chosen on seeds "
-        "10,000 to 10,002 by pass@1: reinforcement's among five, a cold start's and what follows it among twelve "
-        "pairs, distillation's among three alike. One pilot of 5 seeds, claims and bounds as here: base 25 %; "
-        "reinforcement wins 37 points, the vote 8 more, a cold start 19, distillation 23; sharpening 3 (spread "
-        "7).",
+        text="Rates by pass@1 on validation puzzles, seeds 10,000 to 10,002: reinforcement's of five, with each way "
+        "of dividing; of what is learned first of two or three. A pilot of 3 seeds, thrown away, claims and "
+        "bounds as here: base 26 %; reinforcement wins 50 points, the vote 11 more, a cold start 8, a teacher "
+        "15, each with a spread of 1 to 7; it found more than the base in 256 samples, by 4; gaming 40; no half "
+        "token of length (0.2, spread 0.5). Two earlier forms were thrown away: of untuned rates, and of a "
+        "reward that paid for form.",
         seeds=12,
-        spread={"pass@1": 0.064, "accuracy": 0.028, "sound@256": 0.073, "hedged": 0.24, "length, wrong": 0.44},
-        detects=0.085,
+        spread={"pass@1": 0.074, "accuracy": 0.018, "sound@256": 0.01, "gamed": 0.059, "thought, wrong": 0.51},
+        detects=0.018,
         flops=6e13,
-        tokens=4.8e7,
+        tokens=4.6e7,
         hours=0.9,
     ),
     scales=Scales(
