@@ -53,7 +53,9 @@ def wrong_replies(turn):
         yield from (word, f"{told}.", f"{told}, so {'no' if word == 'yes.' else 'yes'}.", f"it is there, so {word}")
     elif ", so " in turn.reply:
         told, _, word = turn.reply.rpartition(", so ")
-        yield from (f"{told}.", f"there is a glass box, so {word}", f"{told}, so perhaps.")
+        yield from (f"there is a glass box, so {word}", f"{told}, so perhaps.")
+        if turn.kind != "which":  # it is answered by what is so of the thing
+            yield f"{told}."
     if turn.kind == "about":
         yield from (turn.reply.partition(",")[0] + ".", turn.reply.partition(" and")[0] + " and made of glass.")
         size = turn.answer.partition(",")[0]

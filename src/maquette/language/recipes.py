@@ -81,7 +81,7 @@ RECIPES = {
         ),
         rows=5,
         train=TrainConfig(
-            steps=8600,
+            steps=8200,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
             save_every=200,
             evaluate_every=400,

@@ -204,22 +204,24 @@ class Asker:
             return None
         if facts.zones and self.rng.random() < 0.4:
             zone = pick(self.rng, facts.zones)
-            where = f"in the {zone.colour} zone"
+            where, beside = f"in the {zone.colour} zone", ()
             holds = {i: facts.in_zone(i, zone) for i in facts.told}
         else:
             name = pick(self.rng, ("left of", "right of", "above", "below", "next to", "on"))
-            where = f"{phrases.relation(self.rng, name)} {self.the(j)}"
+            other = self.the(j)
+            where, beside = f"{phrases.relation(self.rng, name)} {other}", ((j, other),)
             holds = {i: facts.relations(i, j).get(name) for i in facts.told if i != j}
         fitting = [i for i, so in holds.items() if so]
         if len(fitting) != 1 or None in holds.values():
             return None
-        return self.thing_asked(f"which {phrases.noun(self.rng, 'thing')} is {where}?", fitting[0])
+        return self.thing_asked(f"which {phrases.noun(self.rng, 'thing')} is {where}?", fitting[0], *beside)
 
-    def thing_asked(self, text: str, i: int) -> Question | None:
-        """A question to be answered with the name of a thing."""
+    def thing_asked(self, text: str, i: int, *beside: tuple[int, str]) -> Question | None:
+        """A question to be answered with the name of a thing; `beside` are others that the question names."""
         if not self.facts.namings(i):
             return None
-        return Question(text=text, answer=self.the(i), kind="which")
+        answer = self.the(i)
+        return Question(text=text, answer=answer, kind="which", about=(*beside, (i, answer)))
 
     def which_of_two(self) -> Question | None:
         """Which is larger, this or that?"""

@@ -250,7 +250,11 @@ class _Speaker:
                 continue
             kind, answer = question.kind, question.answer
             if kind == "which":  # said as one names a thing that nobody has named yet
-                answer = next(f"the {one.colour} {one.shape}" for one in self.scene.things if _is_named(one, answer))
+                thing = next(one for one in self.scene.things if _is_named(one, answer))
+                called, answer = answer, f"the {thing.colour} {thing.shape}"
+                if called not in question.text:
+                    about = tuple((i, answer if name == called else name) for i, name in question.about)
+                    question = replace(question, about=about)
             if kind == "yes/no":
                 kind = YES_OR_NO[ask.__name__]
             whole = kind in (*PROPERTIES, "where")
