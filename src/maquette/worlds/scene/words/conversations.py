@@ -249,12 +249,11 @@ class _Speaker:
             if question is None or (question.kind == "yes/no" and question.answer != wanted):
                 continue
             kind, answer = question.kind, question.answer
-            if kind == "which":  # said as one names a thing that nobody has named yet
+            if kind == "which" and answer not in question.text:  # named as one names what nobody has named yet
                 thing = next(one for one in self.scene.things if _is_named(one, answer))
                 called, answer = answer, f"the {thing.colour} {thing.shape}"
-                if called not in question.text:
-                    about = tuple((i, answer if name == called else name) for i, name in question.about)
-                    question = replace(question, about=about)
+                about = tuple((i, answer if name == called else name) for i, name in question.about)
+                question = replace(question, about=about)
             if kind == "yes/no":
                 kind = YES_OR_NO[ask.__name__]
             whole = kind in (*PROPERTIES, "where")
