@@ -105,7 +105,7 @@ class SceneConversations:
     conversations: int = 8192
     """So many are drawn, each when it is first read; every pass over them has an order of its own."""
     kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
-    """Those drawn so far: drawing one takes half as long as learning from it."""
+    """Those drawn so far: they are read again, and drawing is dear beside learning."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.

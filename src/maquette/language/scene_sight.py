@@ -121,7 +121,7 @@ def thought(facts: Facts, asked: Question) -> str:
 
 
 def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
-    """So many questions, likewise; a caption for each that cannot be asked."""
+    """A listing, then questions, so many texts in all, likewise; a caption for each that cannot be asked."""
     facts = Facts(scene)
     found = [listing(facts)]
     for _ in range(TRIES):
