@@ -44,7 +44,7 @@ from maquette.worlds.puzzles.puzzle import Puzzle, Split, puzzles
 HEARSAY, MARKS = Hearsay(modulus=7), (grading.THINK, grading.ANSWER)
 READ, READER = {1: 70, 2: 800, 3: 1200}, 40_000
 """Puzzles that the base model has read four replies to, by the number of their operations; and the seed of its own."""
-PROMPT, REPLY, AGAIN = 16, 17, 1.0
+PROMPT, REPLY, AGAIN = 16, 17, 0.25
 """What budgets reckon with: tokens of a prompt and a reply, and how often a group is drawn anew where that is done."""
 ALGORITHMS = {**PRESETS, "undivided": replace(preset("grpo"), spread="none", length="constant")}
 """The last is GRPO without the two divisions that Dr. GRPO finds biased (Liu et al. 2025, arXiv:2503.20783)."""
@@ -394,7 +394,7 @@ STUDY = Study(
             limits="0.1 million parameters, one family of puzzles, false beliefs that are drawn. The puzzles to learn "
             "from hold nearly all of 147 facts, 64 of them more than half: a table may be put right, not a rule "
             "found. Seeds share base, teacher and most of 259 test puzzles. One update an iteration: clipping "
-            "never acts. DAPO draws fewer groups anew than reckoned: it generated 0.6 of what others did.",
+            "never acts.",
         ),
     ),
 )
