@@ -17,6 +17,7 @@ from maquette.worlds.puzzles.graphs import Graph, Reachability, draw_graph
 from maquette.worlds.puzzles.hearsay import Hearsay
 from maquette.worlds.puzzles.puzzle import Family, Puzzle, puzzles, split_of
 from maquette.worlds.puzzles.rewards import CONTROLS, by_answer
+from maquette.worlds.puzzles.rows import check_rows
 
 FAMILIES = [
     Addition(digits=2),
@@ -208,6 +209,21 @@ def test_form_is_told_apart_from_truth():
         graded("4", {"answer": "4"})
     with pytest.raises(UserError, match="kind = 'gmae24' of a puzzle: "):
         graded("4", {"answer": "4", "kind": "gmae24"})
+
+
+@pytest.mark.parametrize(("change", "sentence"), [({}, ""),
+    ({"target": "10"}, "its target is '10', not a whole number"),
+    ({"numbers": "1 2"}, "its numbers are '1 2', not a list of whole numbers"), ({"numbers": [1, None]}, "its numbers"),
+    ({"kind": "name", "answer": " "}, "its answer is ' ', not a name"), ({"kind": "gmae24"}, "kind = 'gmae24'"),
+    ({"kind": "integer", "answer": "-7"}, ""), ({"kind": "integer", "answer": 7}, ""),
+    ({"kind": "integer", "answer": "7.0"}, "its answer is '7.0', not a whole number")])  # fmt: skip
+def test_rows_that_are_no_puzzles_are_told_before_a_model_is_asked(change, sentence):
+    rows = [GIVEN.row(), {**GIVEN.row(), **change}]
+    if not sentence:
+        check_rows(rows, "mine.jsonl")
+        return
+    with pytest.raises(UserError, match=f"mine.jsonl, row 2.*{sentence}"):
+        check_rows(rows, "mine.jsonl")
 
 
 def test_names_and_integers_are_compared_whole():

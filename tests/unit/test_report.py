@@ -17,6 +17,7 @@ from maquette.core.statistics import Interval
 from maquette.lab.bending import Axis, Bend, Between, Search
 from maquette.lab.criticism import Criticism, Curve, Reading
 from maquette.lab.evidence import Evidence, plain
+from maquette.lab.figures import along
 from maquette.lab.improvement import Candidate, Improvement
 from maquette.lab.report import typeset
 from maquette.lab.report.bending_figures import effect_curve, search_history
@@ -512,3 +513,16 @@ def test_results_tell_what_bending_and_tuning_have_shown_and_whether_it_still_ho
     assert "**stale**" in said
     section = results_section(evidence_of(toy), "again", current=True, beside=[said])
     assert f"\n- {said}\n- Again: `again`" in section
+
+
+def test_a_curve_along_measures_is_their_mean_over_the_seeds():
+    by_seed = {
+        0: {"before": {"at 1": 0.0, "at 8": 0.5}, "after": {"at 1": 1.0, "at 8": 1.0}},
+        3: {"before": {"at 1": 0.5, "at 8": 1.0}, "after": {"at 1": 0.0, "at 8": 0.5}},
+    }
+    figure = along(by_seed, ("after", "before"), {1: "at 1", 8: "at 8"}, title="Two", x="samples", y="share")
+    assert [(one.label, one.x, one.y) for one in figure.series] == [
+        ("after", [1, 8], [0.5, 0.75]),
+        ("before", [1, 8], [0.25, 0.75]),
+    ]
+    assert (figure.title, figure.x) == ("Two", "samples")

@@ -82,7 +82,7 @@ def grpo(command: TrainGrpo) -> int:
     switches = preset(command.preset)
     if command.kl is not None:
         switches = replace(switches, kl=command.kl)
-    reward = reward_of(command.reward)
+    reward = reward_of(command.reward, command.data, *([command.validation] if command.validation else []))
     pick_device(command.device)
     world = join_world()
     out = command.out or RECORDS[0] / "train" / f"{command.model.resolve().name}-grpo"
@@ -127,7 +127,7 @@ def sample(command: Sample) -> int:
     from maquette.language.posttrain.stages import Stage, draw
     from maquette.train.distributed import join_world
 
-    reward = reward_of(command.reward) if command.reward else None
+    reward = reward_of(command.reward, command.data) if command.reward else None
     device = pick_device(command.device)
     world = join_world()
     out = command.out or RECORDS[0] / "sample" / command.data.name
@@ -146,15 +146,19 @@ def sample(command: Sample) -> int:
     return 0
 
 
-def reward_of(name: str) -> "Reward":
+def reward_of(name: str, *data: Path) -> "Reward":
     """The reward function of a user's file, or the puzzles' own.
 
     Raises:
-        UserError: there is no such file, or it defines no reward.
+        UserError: there is no such file, or it defines no reward; or rows of the data are no puzzles.
     """
     if name == PUZZLES:
+        from maquette.language.posttrain.examples import read_rows
         from maquette.worlds.puzzles.grading import reward
+        from maquette.worlds.puzzles.rows import check_rows
 
+        for path in data:
+            check_rows(read_rows(path), path)
         return reward
     return functions_of(Path(name), needed="reward")["reward"]
 

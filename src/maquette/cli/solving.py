@@ -38,7 +38,7 @@ def solve(command: Solve) -> int:
         raise UserError(f"--samples is {command.samples}; it must be 1 or more.")
     n = command.samples or (1 if direct else 16)
     rows = read_rows(command.problems)
-    check = _check(command.check, rows)
+    check = _check(command.check, rows, command.problems)
     if command.strategy == "best-of-n" and check.score is None:
         raise UserError("--strategy best-of-n chooses by a score; give --check a file that defines score or reward.")
     prompts = [one if isinstance(one, str) else [message_of(m) for m in one] for one in map(prompt_of, rows)]
@@ -73,7 +73,7 @@ def solve(command: Solve) -> int:
     return 0
 
 
-def _check(name: str | None, rows: Sequence[Mapping[str, Any]]) -> "Check":
+def _check(name: str | None, rows: Sequence[Mapping[str, Any]], source: Path) -> "Check":
     """How replies are read: by the puzzles' graders, by a user's file, or by comparing them with `answer`."""
     from maquette.language.reasoning.strategies import Check
     from maquette.worlds.puzzles import grading
@@ -82,6 +82,9 @@ def _check(name: str | None, rows: Sequence[Mapping[str, Any]]) -> "Check":
         return reply.rpartition(grading.ANSWER)[2].strip() or None
 
     if name == PUZZLES:
+        from maquette.worlds.puzzles.rows import check_rows
+
+        check_rows(rows, source)
         return Check(
             answer=after_thought,
             right=lambda reply, row: grading.graded(reply, row).correct,
