@@ -29,7 +29,7 @@ def check_rows(rows: Sequence[Mapping[str, Any]], source: object) -> None:
 def _lacking(row: Mapping[str, Any]) -> str:
     answer, numbers, target = (row.get(name) for name in ("answer", "numbers", "target"))
     match row.get("kind"):
-        case "integer" if not (_is_integer(answer) or _INTEGER.fullmatch(str(answer))):
+        case "integer" if not _INTEGER.fullmatch(str(answer)):
             return f"its answer is {answer!r}, not a whole number"
         case "expression" if not (isinstance(numbers, list) and numbers and all(map(_is_integer, numbers))):
             return f"its numbers are {numbers!r}, not a list of whole numbers"
