@@ -4,7 +4,7 @@ judgement.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from maquette.core.errors import UserError
-from maquette.core.seeds import numpy_generator
+from maquette.core.seeds import numpy_generator, rows_of_batch
 from maquette.language.answered import Answered, by_kind
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import end_id, train_bpe
@@ -38,10 +38,12 @@ CAPTION = "caption"
 """What is said to have a picture described."""
 LISTING = "list"
 """And to have it described whole, always in the same form."""
-EVERY = 5
-"""The step in so many whose texts are all captions, which are longer than answers."""
-TRIES = 4
-"""Times that questions are drawn about a table, before captions stand in for them."""
+EVERY = 4
+"""The step in so many whose texts tell a picture whole; those are longer than answers."""
+TOLD = 2
+"""Texts that tell a picture so: a listing, and captions."""
+ASKED = 12
+"""Questions kept for each picture, from which those of a batch are drawn."""
 DISTRACTORS = 3
 """Things, at most, beside those that the table's task needs."""
 LONGEST = 96
@@ -120,16 +122,16 @@ def thought(facts: Facts, asked: Question) -> str:
     return phrases.listed([description(facts, i, name) for i, name in asked.about]) + SO
 
 
+def told_of(scene: Scene, rng: np.random.Generator, *, held_out: bool = False) -> list[Text]:
+    """What tells a table whole, `TOLD` texts."""
+    return [listing(Facts(scene)), *captions(scene, rng, TOLD - 1, held_out=held_out)]
+
+
 def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
-    """A listing, then questions, so many texts in all, likewise; a caption for each that cannot be asked."""
+    """Questions, at most so many, each answered behind a thought; likewise."""
     facts = Facts(scene)
-    found = [listing(facts)]
-    for _ in range(TRIES):
-        said = (Text(one.text, thought(facts, one) + one.answer, one.kind) for one in questions(scene, rng, count))
-        found += [one for one in said if held_out or _is_usual(one.prompt)]
-        if len(found) >= count:
-            return found[:count]
-    return found + captions(scene, rng, count - len(found), held_out=held_out)
+    said = (Text(one.text, thought(facts, one) + one.answer, one.kind) for one in questions(scene, rng, count))
+    return [one for one in said if held_out or _is_usual(one.prompt)]
 
 
 @functools.lru_cache(maxsize=2**14)
@@ -144,14 +146,22 @@ def sight_tokenizer(vocabulary: int) -> Tokenizer:
     for i in range(SAMPLE):
         rng = numpy_generator(0, "vocabulary of sight", i)
         scene = draw_table(rng, held_out=False)
-        said = captions(scene, rng, 1) + asked_about(scene, rng, 3)
+        said = told_of(scene, rng) + asked_about(scene, rng, 3)
         documents += [Document(path=f"{i}", text=f"{one.prompt} {one.answer}") for one in said]
     return train_bpe(documents, vocabulary)
 
 
+class Sight(NamedTuple):
+    """A table's picture, and what is said of it."""
+
+    picture: UInt8[Tensor, "3 pixels pixels"]
+    told: tuple[Text, ...]
+    asked: tuple[Text, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Sights:
-    """Training batches, drawn anew for every step: pictures, and several texts about each.
+    """Training batches: pictures, and several texts about each.
 
     Rows of one picture lie side by side. With `shuffled` each picture has the texts of another: a control, which
     teaches the language and nothing of what is seen.
@@ -160,29 +170,47 @@ class Sights:
     tokenizer: Tokenizer
     pixels: int
     pictures: int
-    """In a batch."""
+    """In a batch of questions; a batch that tells pictures whole holds more, so that both have as many rows."""
     asked: int
-    """Texts about each."""
+    """Questions about each."""
     seed: int
     shuffled: bool = False
+    drawn: int = 16_384
+    """Pictures, each drawn when it is first seen; every pass over them has an order of its own."""
+    kept: dict[int, Sight] = field(default_factory=dict, repr=False, compare=False)
+    """Those drawn so far: they are seen again, and drawing is dear beside learning."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).
 
         An answer begins with the token that ends texts; weights are 1 up to its end, and 0 behind.
         """
-        draw = captions if step % EVERY == EVERY - 1 else asked_about
-        scenes: list[Scene] = []
-        said: list[Text] = []
-        for i in range(self.pictures):
-            stream = "held out" if held_out else "sight"
-            rng = numpy_generator(self.seed, stream, step * self.pictures + i)
-            scenes.append(draw_table(rng, held_out=held_out))
-            said += draw(scenes[-1], rng, self.asked, held_out=held_out)
-        images = pictures_of(scenes, self.pixels)
-        images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(self.asked, dim=0)
+        telling = step % EVERY == EVERY - 1
+        each = TOLD if telling else self.asked
+        count = self.pictures * self.asked // each
+        if held_out:
+            seen = [self._draw(step * count + i, held_out=True) for i in range(count)]
+        else:
+            order = rows_of_batch(step, count, self.drawn, self.seed, "order of sights", int(telling))
+            seen = [self._seen(number) for number in order]
+        rng = numpy_generator(self.seed, "questions of a batch", step)
+        said = [text for one in seen for text in (one.told if telling else _some(one, each, rng))]
+        images = torch.stack([one.picture for one in seen])[:, None]
+        images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(each, dim=0)
         prompt, written = padded(self.tokenizer, [one.prompt for one in said])
         return {"images": images, "prompt": prompt, "written": written} | self._answers(said)
+
+    def _seen(self, number: int) -> Sight:
+        if number not in self.kept:
+            self.kept[number] = self._draw(number, held_out=False)
+        return self.kept[number]
+
+    def _draw(self, number: int, *, held_out: bool) -> Sight:
+        rng = numpy_generator(self.seed, "held out" if held_out else "sight", number)
+        scene = draw_table(rng, held_out=held_out)
+        told = told_of(scene, rng, held_out=held_out)
+        asked = asked_about(scene, rng, ASKED, held_out=held_out)
+        return Sight(pictures_of([scene], self.pixels)[0, 0], tuple(told), tuple(asked))
 
     def _answers(self, said: Sequence[Text]) -> dict[str, Tensor]:
         end = end_id(self.tokenizer)
@@ -196,6 +224,12 @@ class Sights:
             "targets": torch.cat((ids, edge), dim=1),
             "weights": learned.float(),
         }
+
+
+def _some(one: Sight, count: int, rng: np.random.Generator) -> list[Text]:
+    """Questions about a picture, so many; its telling stands in where there are fewer."""
+    order = rng.permutation(len(one.asked))[:count]
+    return [one.asked[i] for i in order] + [one.told[0]] * (count - len(order))
 
 
 def pictures_of(scenes: Sequence[Scene], pixels: int) -> UInt8[Tensor, "scenes 1 3 pixels pixels"]:

@@ -1,14 +1,15 @@
 """A vision transformer that turns pictures into tokens: SigLIP's (Zhai et al. 2023, arXiv:2303.15343), no head."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from maquette.core.errors import UserError
 from maquette.nn.linear import Linear
+from maquette.nn.modulation import SteeredConfig, SteeredStream, Steering
 from maquette.nn.stream import attend
 
 
@@ -37,26 +38,6 @@ class VisionConfig:
         return (self.size // self.patch) ** 2
 
 
-class VisionBlock(nn.Module):
-    """A layer of the tower: layer norms, biases everywhere, and an MLP without a gate."""
-
-    def __init__(self, config: VisionConfig) -> None:
-        super().__init__()
-        c, self.heads = config, config.heads
-        self.attention_norm = nn.LayerNorm(c.width, c.norm_eps)
-        self.qkv = Linear(c.width, c.width, c.width, c.width, bias=True)
-        self.out = Linear(c.width, c.width, bias=True)
-        self.mlp_norm = nn.LayerNorm(c.width, c.norm_eps)
-        self.up = Linear(c.width, c.hidden, bias=True)
-        self.down = Linear(c.hidden, c.width, bias=True)
-
-    def forward(self, x: Float[Tensor, "b t width"]) -> Float[Tensor, "b t width"]:
-        """All patches see one another."""
-        q, k, v = self.qkv(self.attention_norm(x)).unflatten(-1, (3, self.heads, -1)).unbind(-3)
-        x = x + self.out(attend(q, k, v).flatten(-2))
-        return x + self.down(F.gelu(self.up(self.mlp_norm(x)), approximate="tanh"))
-
-
 class VisionTower(nn.Module):
     """Pictures in, a token for every patch out."""
 
@@ -65,7 +46,15 @@ class VisionTower(nn.Module):
         self.config = c = config
         self.patches = Linear(3 * c.patch**2, c.width, bias=True)
         self.places = nn.Parameter(torch.zeros(c.tokens, c.width))
-        self.blocks = nn.ModuleList(VisionBlock(c) for _ in range(c.layers))
+        stream = SteeredConfig(
+            width=c.width,
+            hidden=c.hidden,
+            heads=c.heads,
+            head_dim=c.width // c.heads,
+            attention_norm_eps=c.norm_eps,
+            mlp_norm_eps=c.norm_eps,
+        )
+        self.layers = nn.ModuleList(SteeredStream(stream) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width, c.norm_eps)
 
     def forward(self, pixels: Float[Tensor, "b 3 size size"]) -> Float[Tensor, "b tokens width"]:
@@ -73,6 +62,8 @@ class VisionTower(nn.Module):
         p = self.config.patch
         cells = pixels.unflatten(3, (-1, p)).unflatten(2, (-1, p))  # b c h p w q
         x = self.patches(cells.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)) + self.places
-        for block in self.blocks:
-            x = block(x)
+        free = Steering()
+        for stream in cast("list[SteeredStream]", list(self.layers)):
+            x = stream.absorb(x, attend(*stream.project(x, None, free)), free)
+            x = stream.feed(x, free)
         return self.norm(x)

@@ -56,7 +56,7 @@ def _tower_parts(config: VisionConfig, theirs: str, ours: str) -> Iterator[Part]
     yield Part(theirs=f"{kernel}.bias", ours=f"{ours}.patches.bias")
     yield Part(theirs=f"{theirs}.embeddings.position_embedding.weight", ours=f"{ours}.places")
     for i in range(config.layers):
-        a, b = f"{theirs}.encoder.layers.{i}", f"{ours}.blocks.{i}"
+        a, b = f"{theirs}.encoder.layers.{i}", f"{ours}.layers.{i}"
         for kind in ("weight", "bias"):
             for n, name in enumerate(("q_proj", "k_proj", "v_proj")):
                 rows = slice(n * w, (n + 1) * w)
@@ -65,8 +65,8 @@ def _tower_parts(config: VisionConfig, theirs: str, ours: str) -> Iterator[Part]
                 ("layer_norm1", "attention_norm"),
                 ("self_attn.out_proj", "out"),
                 ("layer_norm2", "mlp_norm"),
-                ("mlp.fc1", "up"),
-                ("mlp.fc2", "down"),
+                ("mlp.fc1", "mlp.up"),
+                ("mlp.fc2", "mlp.down"),
             ):
                 yield Part(theirs=f"{a}.{name}.{kind}", ours=f"{b}.{its}.{kind}")
     for kind in ("weight", "bias"):
