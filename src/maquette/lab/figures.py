@@ -274,7 +274,7 @@ def _legend(axes: "Axes", entries: int) -> None:
 
 
 def _plain_log_ticks(axes: "Axes") -> None:
-    """On a log axis of less than a decade and a half, plain numbers in place of lone powers of ten."""
+    """On a log axis, plain numbers in place of powers of ten where they are short; more of them where powers are few."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from maquette.lab.wording import exact
@@ -283,9 +283,11 @@ def _plain_log_ticks(axes: "Axes") -> None:
         if axis.get_scale() == "log":
             low, high = sorted(axis.get_view_interval())
             axis.set_minor_formatter(NullFormatter())
-            if low > 0 and math.log10(high / low) < 1.5:
+            few = low > 0 and math.log10(high / low) < 1.5
+            if few:
                 steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high / low < 4 else (1, 2, 5)
                 axis.set_major_locator(LogLocator(subs=steps))
+            if few or (low > 0.001 and high < 10_000):
                 axis.set_major_formatter(FuncFormatter(lambda value, _: exact(value)))
 
 
