@@ -79,9 +79,10 @@ def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
     assert kinds >= {CAPTION, LISTING, "yes/no", "colour", "shape", "count", "where", "which"}
 
 
-def test_every_table_of_the_examination_holds_what_was_kept_from_training():
+def test_every_second_table_of_the_examination_holds_what_was_kept_from_training():
     held = examination(40, 3)
-    assert all(kept_out(scene) for scene in held.scenes)
+    assert all(kept_out(scene) for scene in held.scenes[1::2])
+    assert not any(kept_out(scene) for scene in held.scenes[::2])
     assert held.asked == examination(40, 3).asked
     assert len(held.asked) > 100
 
@@ -90,7 +91,9 @@ def test_the_judge_counts_right_answers_and_no_others():
     held = examination(30, 4)
     right = tally(held, [one.answer for _, one in held.asked])
     assert all(one.accuracy == 1 for one in right)
-    assert right[-1].n == len(held.asked) == sum(one.n for one in right[:-1])
+    *kinds, usual, new, together = right
+    assert (usual.kind, new.kind, together.kind) == ("tables", "new tables", "all")
+    assert together.n == len(held.asked) == sum(one.n for one in kinds) == usual.n + new.n
     wrong = {"yes": "no", "no": "yes"}
     denied = tally(held, [wrong.get(one.answer, "") for _, one in held.asked])
     assert all(one.right == 0 for one in denied)
@@ -99,7 +102,10 @@ def test_the_judge_counts_right_answers_and_no_others():
     assert all(one.right == 0 for one in tally(held, thought)), "what is not so decides nothing"
     always = {one.kind: one for one in tally(held, ["yes"] * len(held.asked))}
     assert always["yes/no"].right in (always["yes/no"].majority, always["yes/no"].n - always["yes/no"].majority)
-    assert always["all"].right == always["yes/no"].right
+    assert always["all"].right == always["yes/no"].right == always["tables"].right + always["new tables"].right
+    seeing = [one.answer if number % 2 == 0 else "" for number, one in held.asked]
+    blind_to_new = {one.kind: one.accuracy for one in tally(held, seeing)}
+    assert (blind_to_new["tables"], blind_to_new["new tables"]) == (1, 0)
 
 
 def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
@@ -123,6 +129,9 @@ def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
     assert len(whole["tokens"]) == 12
     assert float(count_written(whole)) > 1.5 * float(count_written(a)), "a picture is told at length"
     assert float(count_written(a)) == pytest.approx(float(a["weights"].sum()))
+    first = sights(tokenizer, telling=2).batch(1)
+    assert len(first["images"].flatten(1).unique(dim=0)) == 12, "a picture a row"
+    assert (first["prompt"][0] == first["prompt"]).all(), "and nothing but what it shows"
     mixed = sights(tokenizer, shuffled=True).batch(1)
     assert torch.equal(mixed["images"][4:], a["images"][:-4])
     assert all(torch.equal(a[name], mixed[name]) for name in a if name != "images")

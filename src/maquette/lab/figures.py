@@ -274,7 +274,7 @@ def _legend(axes: "Axes", entries: int) -> None:
 
 
 def _plain_log_ticks(axes: "Axes") -> None:
-    """On a log axis, plain numbers in place of powers of ten where they are short; more of them where powers are few."""
+    """On a log axis, plain numbers in place of powers of ten where they are short; and more where powers are few."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from maquette.lab.wording import exact

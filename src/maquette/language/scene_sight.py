@@ -4,7 +4,7 @@ judgement.
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -174,6 +174,8 @@ class Sights:
     asked: int
     """Questions about each."""
     seed: int
+    telling: int = 0
+    """The first so many steps only tell, a picture a row: that is where it learns to see."""
     shuffled: bool = False
     drawn: int = 16_384
     """Pictures, each drawn when it is first seen; every pass over them has an order of its own."""
@@ -185,16 +187,17 @@ class Sights:
 
         An answer begins with the token that ends texts; weights are 1 up to its end, and 0 behind.
         """
-        telling = step % EVERY == EVERY - 1
-        each = TOLD if telling else self.asked
+        first = step < self.telling
+        telling = first or step % EVERY == EVERY - 1
+        each = 1 if first else TOLD if telling else self.asked
         count = self.pictures * self.asked // each
         if held_out:
             seen = [self._draw(step * count + i, held_out=True) for i in range(count)]
         else:
-            order = rows_of_batch(step, count, self.drawn, self.seed, "order of sights", int(telling))
+            order = rows_of_batch(step, count, self.drawn, self.seed, "order of sights", each)
             seen = [self._seen(number) for number in order]
         rng = numpy_generator(self.seed, "questions of a batch", step)
-        said = [text for one in seen for text in (one.told if telling else _some(one, each, rng))]
+        said = [text for one in seen for text in (one.told[:each] if telling else _some(one, each, rng))]
         images = torch.stack([one.picture for one in seen])[:, None]
         images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(each, dim=0)
         prompt, written = padded(self.tokenizer, [one.prompt for one in said])
@@ -276,7 +279,7 @@ def replies(
 
 @dataclass(frozen=True, kw_only=True)
 class Examination:
-    """Tables that hold a combination kept from training, and a question about one of them in each row."""
+    """Tables, every second with a combination kept from training, and a question about one of them in each row."""
 
     scenes: tuple[Scene, ...]
     asked: tuple[tuple[int, Question], ...]
@@ -288,13 +291,13 @@ def examination(scenes: int, each: int) -> Examination:
     tables, asked = [], []
     for i in range(scenes):
         rng = numpy_generator(0, "examination of sight", i)
-        tables.append(draw_table(rng, held_out=True))
+        tables.append(draw_table(rng, held_out=i % 2 == 1))
         asked += [(i, one) for one in questions(tables[-1], rng, each)]
     return Examination(scenes=tuple(tables), asked=tuple(asked))
 
 
 def examine(model: VisionLanguage, tokenizer: Tokenizer, held: Examination) -> list[Answered]:
-    """Ask, and have the interpreter judge; one entry a kind of question, and at the end one of all together."""
+    """Ask, and have the interpreter judge; see `tally`."""
     pictures = pictures_of(held.scenes, model.config.vision.size)
     numbers = [number for number, _ in held.asked]
     given = replies(model, tokenizer, pictures[numbers], [one.text for _, one in held.asked])
@@ -302,9 +305,23 @@ def examine(model: VisionLanguage, tokenizer: Tokenizer, held: Examination) -> l
 
 
 def tally(held: Examination, given: Sequence[str]) -> list[Answered]:
-    """Replies counted by kind of question, beside the answer that is commonest for the kind."""
-    right = [_is_right(one, reply, held.scenes[number]) for (number, one), reply in zip(held.asked, given, strict=True)]
-    return by_kind([one.kind for _, one in held.asked], [one.answer for _, one in held.asked], right)
+    """Replies counted beside the answer that is commonest for the kind of question.
+
+    Returns:
+        One entry a kind, by name; one of tables that hold what training shows, and one of those that hold a combination
+        which it never does; and at the end one of all together.
+    """
+    judged = [
+        (number % 2, one, _is_right(one, reply, held.scenes[number]))
+        for (number, one), reply in zip(held.asked, given, strict=True)
+    ]
+
+    def counted(some: Sequence[tuple[int, Question, bool]]) -> list[Answered]:
+        return by_kind([one.kind for _, one, _ in some], [one.answer for _, one, _ in some], [so for *_, so in some])
+
+    *kinds, everything = counted(judged)
+    tables = {name: [one for one in judged if one[0] == new] for new, name in enumerate(("tables", "new tables"))}
+    return [*kinds, *(replace(counted(some)[-1], kind=name) for name, some in tables.items() if some), everything]
 
 
 def _is_right(asked: Question, reply: str, scene: Scene) -> bool:

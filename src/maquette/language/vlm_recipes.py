@@ -4,7 +4,7 @@ A folder holds model.safetensors, tokenizer.json and vlm.json; robots' policies 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -43,6 +43,8 @@ class VlmRecipe:
     """In a batch."""
     asked: int = 4
     """Texts about each of them."""
+    telling: float = 0.5
+    """Share of the steps, the first ones, in which pictures are told whole and nothing is asked."""
     shuffled: bool = False
     """A control: texts of other pictures."""
     examined: tuple[int, int] = (250, 4)
@@ -104,6 +106,7 @@ def carry_out(
         pictures=recipe.pictures,
         asked=recipe.asked,
         seed=seed,
+        telling=round(recipe.telling * recipe.train.steps),
         shuffled=recipe.shuffled,
     )
     stage("training")
@@ -133,7 +136,7 @@ def carry_out(
 
 def _held_out_loss(sights: scene_sight.Sights) -> Callable[[nn.Module], dict[str, float]]:
     """Nats a token of the answers about tables that training never sees."""
-    held = [sights.batch(step, held_out=True) for step in range(JUDGED)]
+    held = [replace(sights, telling=0).batch(step, held_out=True) for step in range(JUDGED)]
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
