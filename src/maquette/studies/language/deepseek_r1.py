@@ -44,8 +44,8 @@ from maquette.worlds.puzzles.puzzle import Puzzle, Split, puzzles
 HEARSAY, MARKS = Hearsay(modulus=7), (grading.THINK, grading.ANSWER)
 READ, READER = {1: 70, 2: 800, 3: 1200}, 40_000
 """Puzzles that the base model has read four replies to, by the number of their operations; and the seed of its own."""
-PROMPT, REPLY, AGAIN = 16, 17, 0.25
-"""What budgets reckon with: tokens of a prompt and a reply, and how often a group is drawn anew where that is done."""
+PROMPT, REPLY, AGAIN = 16, 17, {4: 0.6, 8: 0.25, 16: 0.15}
+"""What budgets reckon with: tokens of a prompt and a reply, and how often DAPO draws a group of so many anew."""
 ALGORITHMS = {**PRESETS, "undivided": replace(preset("grpo"), spread="none", length="constant")}
 """The last is GRPO without the two divisions that Dr. GRPO finds biased (Liu et al. 2025, arXiv:2503.20783)."""
 
@@ -114,8 +114,8 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
     """Learn what comes first, reinforce, judge."""
     policy = byte_policy(checkpoints.load(run.artifact("base")), MARKS)
     train = _asked(config, "train", config.pool, seed)
-    resampled = ALGORITHMS[config.algorithm].resample > 0
-    iterations = config.iterations / (1 + AGAIN * resampled)  # so that all generate alike
+    again = AGAIN[config.group] if ALGORITHMS[config.algorithm].resample else 0.0
+    iterations = config.iterations / (1 + again)  # so that all generate alike
     if config.start in ("cold", "hearsay"):
         write = Puzzle.worked if config.start == "cold" else lambda one: HEARSAY.reply(one, seed)
         rows = [{"prompt": one.prompt, "completion": write(one)} for one in train[: config.cold]]
