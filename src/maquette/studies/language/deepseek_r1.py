@@ -44,7 +44,7 @@ from maquette.worlds.puzzles.puzzle import Puzzle, Split, puzzles
 HEARSAY, MARKS = Hearsay(modulus=7), (grading.THINK, grading.ANSWER)
 READ, READER = {1: 70, 2: 800, 3: 1200}, 40_000
 """Puzzles that the base model has read four replies to, by the number of their operations; and the seed of its own."""
-PROMPT, REPLY, AGAIN = 16, 17, {4: 0.6, 8: 0.25, 16: 0.15}
+PROMPT, REPLY, AGAIN = 16, 17, {2: 1.0, 4: 0.6, 8: 0.25, 16: 0.15}
 """What budgets reckon with: tokens of a prompt and a reply, and how often DAPO draws a group of so many anew."""
 ALGORITHMS = {**PRESETS, "undivided": replace(preset("grpo"), spread="none", length="constant")}
 """The last is GRPO without the two divisions that Dr. GRPO finds biased (Liu et al. 2025, arXiv:2503.20783)."""
