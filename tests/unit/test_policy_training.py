@@ -333,7 +333,7 @@ def test_a_policy_begins_with_a_vision_language_model(home, tmp_path):
     recipe = vlm_recipes.RECIPES["tiny-vlm"]
     train = replace(recipe.train, steps=1, device="cpu", precision="fp32", save_every=0, evaluate_every=0)
     vlm_recipes.carry_out(
-        replace(recipe, pixels=16, pictures=2, asked=2, examined=(2, 2), train=train), tmp_path / "vlm"
+        replace(recipe, size="tiny", pixels=16, pictures=2, asked=2, examined=(2, 2), train=train), tmp_path / "vlm"
     )
     seen, dataset = vlm_recipes.load(tmp_path / "vlm"), Dataset(home / "data")
     deployed = new_policy(a_recipe("pi0"), dataset, tmp_path / "vlm")

@@ -164,7 +164,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("vlm") / "tiny-vlm"
     recipe = vlm_recipes.RECIPES["tiny-vlm"]
     train = replace(recipe.train, steps=2, device="cpu", precision="fp32", save_every=0, evaluate_every=0)
-    recipe = replace(recipe, pixels=16, pictures=2, asked=2, examined=(5, 2), train=train)
+    recipe = replace(recipe, size="tiny", pixels=16, pictures=2, asked=2, examined=(5, 2), train=train)
     _, answered = vlm_recipes.carry_out(recipe, out)
     assert answered[-1].kind == "all"
     return out

@@ -36,8 +36,9 @@ class VlmRecipe:
     """A model, what it sees, and how it is trained."""
 
     about: str
-    size: str = "tiny"
-    pixels: int = 32
+    size: str = "small"
+    pixels: int = 64
+    """Of 32, things are too small to tell a star from a cross."""
     vocabulary: int = 512
     pictures: int = 8
     """In a batch."""
@@ -51,9 +52,9 @@ class VlmRecipe:
     """Held-out tables that it is asked about at its end, and questions about each."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=4000,
-            optimizer=OptimizerConfig(lr=3e-3, weight_decay=0.01),
-            schedule=Schedule(warmup=100, cooldown=0.3),
+            steps=7000,
+            optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
+            schedule=Schedule(warmup=100, cooldown=0.5),
             save_every=500,
             evaluate_every=500,
         )
