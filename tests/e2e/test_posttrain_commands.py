@@ -41,6 +41,7 @@ def home(tmp_path_factory):
         "sums": [{**row, "completion": row["answer"]} for row in rows],
         "problems": rows[:6],
         "text": [{"text": "no prompt"}],
+        "broken": [{"prompt": "\ud800"}],
         "wrong": [rows[0], {**rows[1], "answer": "eight"}],
     }
     for name, some in lines.items():
@@ -191,6 +192,8 @@ def test_a_page_escapes_what_a_model_wrote(maquette, home):
         ("train grpo --model base --data sums.jsonl --reward puzzles --preset gpo", "did you mean 'grpo'?"),
         ("train grpo --model base --data sums.jsonl --reward puzzles --max-tokens 90", "more than the model's 32"),
         ("train grpo --model base --data wrong.jsonl --reward puzzles", "wrong.jsonl, row 2 is no puzzle of kind"),
+        ("train grpo --model base --data broken.jsonl --reward my_reward.py", "line 1 holds half of a surrogate pair"),
+        ("sample --model base --data sums.jsonl --least nan", "least = nan: give the reward"),
         ("sample --model base --data wrong.jsonl --reward puzzles", "its answer is 'eight', not a whole number"),
         ("solve wrong.jsonl --model base --check puzzles", "wrong.jsonl, row 2 is no puzzle of kind"),
         ("sample --model base --data text.jsonl", "neither prompt nor messages"),

@@ -216,6 +216,7 @@ def test_form_is_told_apart_from_truth():
     ({"numbers": "1 2"}, "its numbers are '1 2', not a list of whole numbers"), ({"numbers": [1, None]}, "its numbers"),
     ({"kind": "name", "answer": " "}, "its answer is ' ', not a name"), ({"kind": "gmae24"}, "kind = 'gmae24'"),
     ({"kind": "integer", "answer": "-7"}, ""), ({"kind": "integer", "answer": 7}, ""),
+    ({"kind": ["integer"]}, "its kind is"), ({"kind": "integer", "answer": "1" * 5000}, "at most 399 digits"),
     ({"kind": "integer", "answer": "7.0"}, "its answer is '7.0', not a whole number")])  # fmt: skip
 def test_rows_that_are_no_puzzles_are_told_before_a_model_is_asked(change, sentence):
     rows = [GIVEN.row(), {**GIVEN.row(), **change}]

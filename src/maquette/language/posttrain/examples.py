@@ -50,10 +50,21 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             raise UserError(f"{path}, line {number} is not JSON ({error}); mend or delete it.") from error
         if not isinstance(row, dict):
             raise UserError(f'{path}, line {number} is no object; give lines such as {{"prompt": "…"}}.')
+        if not _is_text(row):
+            raise UserError(f"{path}, line {number} holds half of a surrogate pair; give whole characters.")
         rows.append(row)
     if not rows:
         raise UserError(f'{path} holds no rows; give lines such as {{"prompt": "…"}}.')
     return rows
+
+
+def _is_text(row: Mapping[str, Any]) -> bool:
+    """Whether all that a row says can be written as UTF-8; JSON may hold what cannot."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def prompt_of(row: Row) -> Any:

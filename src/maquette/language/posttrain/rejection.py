@@ -1,5 +1,6 @@
 """Rejection sampling: of many replies to each prompt, those that are good enough are kept to be learned by `sft`."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ class RejectionConfig:
         for name in ("samples", "keep", "max_tokens", "rows"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} = {getattr(self, name)}: give 1 or more.")
+        if not math.isfinite(self.least):
+            raise UserError(f"least = {self.least}: give the reward from which a reply is good enough, 1 say.")
 
 
 def accepted(policy: Policy, rows: Sequence[Row], reward: Reward, config: RejectionConfig) -> list[dict[str, object]]:

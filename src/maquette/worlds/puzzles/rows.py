@@ -6,8 +6,10 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.worlds.puzzles import grading
+from maquette.worlds.puzzles.expressions import LONGEST
 
-_INTEGER = re.compile(r"-?[0-9]+")
+_INTEGER = re.compile(rf"-?[0-9]{{1,{LONGEST - 1}}}")
+"""As long as a reply may be."""
 
 
 def check_rows(rows: Sequence[Mapping[str, Any]], source: object) -> None:
@@ -17,6 +19,8 @@ def check_rows(rows: Sequence[Mapping[str, Any]], source: object) -> None:
         UserError: one lacks its kind, or what replies of that kind are held against; the row is named, from 1.
     """
     for number, row in enumerate(rows, 1):
+        if not isinstance(row.get("kind", ""), str):
+            raise UserError(f"{source}, row {number}: its kind is {row['kind']!r}, not a name.")
         try:
             lacking = _lacking(row)
             grading.graded("", row)  # names kinds that there are none of
@@ -30,7 +34,7 @@ def _lacking(row: Mapping[str, Any]) -> str:
     answer, numbers, target = (row.get(name) for name in ("answer", "numbers", "target"))
     match row.get("kind"):
         case "integer" if not _INTEGER.fullmatch(str(answer)):
-            return f"its answer is {answer!r}, not a whole number"
+            return f"its answer is {str(answer)[:60]!r}, not a whole number of at most {LONGEST - 1} digits"
         case "expression" if not (isinstance(numbers, list) and numbers and all(map(_is_integer, numbers))):
             return f"its numbers are {numbers!r}, not a list of whole numbers"
         case "expression" if not _is_integer(target):
