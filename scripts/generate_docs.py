@@ -113,7 +113,9 @@ def status(system: System, evidence: dict[str, Evidence]) -> str:
     """Done with its verdict, or planned."""
     if system.study in evidence:
         found = evidence[system.study]
-        return f"[**{found.verdict}** at {found.scale_name} scale](RESULTS.md#{system.study})"
+        alike = sum(one.verdict is found.verdict for one in found.judgements)
+        many = f"{alike} of {len(found.judgements)} claims"
+        return f"[**{found.verdict}** at {found.scale_name} scale](RESULTS.md#{system.study}), {many}"
     if system.study:
         return f"`maquette run {system.study}`, no record yet"
     return f"planned; there is `{system.here}`" if system.here else "planned"

@@ -7,7 +7,7 @@ from maquette.lab.caveats import caveats
 from maquette.lab.criticism import Criticism
 from maquette.lab.evidence import Evidence
 from maquette.lab.improvement import Improvement, in_words
-from maquette.lab.report.sentences import finding, summary, where_run
+from maquette.lab.report.sentences import finding, of_all_claims, summary, where_run
 from maquette.lab.study import Study
 from maquette.lab.verdicts import AS_CONTROL
 from maquette.lab.wording import exact, interval, number, region
@@ -25,7 +25,8 @@ def results_section(evidence: Evidence, command: str, *, current: bool, beside: 
     lines = [
         f"## {study.name}",
         "",
-        f"*{study.question}* **{str(evidence.verdict).capitalize()}** at {evidence.scale_name} scale.",
+        f"*{study.question}* The first claim is **{evidence.verdict}** at {evidence.scale_name} scale. "
+        + of_all_claims(evidence),
         "",
         f"[{paper.title}]({paper.url}), {paper.authors} {paper.year}. The paper reports: {paper.reports}",
         "",

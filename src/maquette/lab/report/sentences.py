@@ -132,12 +132,14 @@ def _answer(evidence: Evidence) -> list[str]:
     if not evidence.scale.verdict:
         return [f"The first claim, {text}, is shown {where}, which decides nothing: {effect}; {needed}."]
     said = [f"The first claim, {text}, is **{first.verdict}** {where}: {effect}; {needed} (@tab:claims)."]
+    return said + ([of_all_claims(evidence)] if len(evidence.judgements) > 1 else [])
+
+
+def of_all_claims(evidence: Evidence) -> str:
+    """How many are reproduced, refuted and so on."""
     counts = Counter(one.verdict for one in evidence.judgements)
-    if (total := counts.total()) > 1:
-        said.append(
-            f"Of all {total} claims, {listed([f'{many} {_is(many)} {verdict}' for verdict, many in counts.items()])}."
-        )
-    return said
+    many = listed([f"{many} {_is(many)} {verdict}" for verdict, many in counts.items()])
+    return f"Of all {counts.total()} claims, {many}."
 
 
 def _broken(criticism: Criticism, study: Study) -> list[str]:
