@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, sha256, write_json
@@ -27,8 +27,8 @@ from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 
 CARD, WEIGHTS = "vlm.json", "model.safetensors"
-JUDGED = 4
-"""Batches of held-out tables whose loss is told while it trains."""
+JUDGED = 3
+"""Batches of held-out tables, of each sort, whose loss is told while it trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,16 +136,20 @@ def carry_out(
 
 
 def _held_out_loss(sights: scene_sight.Sights) -> Callable[[nn.Module], dict[str, float]]:
-    """Nats a token of the answers about tables that training never sees."""
-    held = [replace(sights, telling=0).batch(step, held_out=True) for step in range(JUDGED)]
+    """Nats a token about tables that training never sees: of answers, and of what tells them whole, learned first."""
+    told, asked = replace(sights, telling=JUDGED), replace(sights, telling=0)
+    held = {
+        name: [source.batch(step, held_out=True) for step in range(JUDGED)]
+        for name, source in (("validation_loss", asked), ("telling_loss", told))
+    }
 
-    def evaluate(model: nn.Module) -> dict[str, float]:
+    def nats(model: nn.Module, batches: Sequence[dict[str, Tensor]]) -> float:
         device = next(model.parameters()).device
-        moved = [{name: value.to(device) for name, value in batch.items()} for batch in held]
-        nats = sum(float(scene_sight.answer_loss(model, batch)) for batch in moved)
-        return {"validation_loss": nats / sum(float(scene_sight.count_written(batch)) for batch in held)}
+        moved = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
+        found = sum(float(scene_sight.answer_loss(model, batch)) for batch in moved)
+        return found / sum(float(scene_sight.count_written(batch)) for batch in batches)
 
-    return evaluate
+    return lambda model: {name: nats(model, batches) for name, batches in held.items()}
 
 
 def save(model: VisionLanguage, tokenizer: Tokenizer, recipe: VlmRecipe, directory: Path) -> None:
