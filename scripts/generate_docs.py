@@ -140,6 +140,7 @@ TABLES = {
         "experts": "benchmarks/scene_experts.json",
     },
     "chat.md": {"answers": "chat/tiny_chat.json"},
+    "sight.md": {"sights": "sight/tiny_vlm.json"},
     "video.md": {"clips": "video/tiny_video.json"},
     "own-things.md": {"outside": "outside.json"},
 }
@@ -219,15 +220,24 @@ def experts_table(record: dict[str, Any]) -> str:
 
 
 def answers_table(record: dict[str, Any]) -> str:
-    """Right answers by kind of question, beside the commonest answer's share, and how long the run was."""
-    model, steps = record["recipe"]["model"], record["recipe"]["train"]["steps"]
+    """Right answers by kind of question, and how long the run was."""
+    recipe, steps = record["recipe"], record["recipe"]["train"]["steps"]
+    tokens = steps * recipe["rows"] * recipe["model"]["context"]
+    return _examined(record, f"{steps:,} steps, {tokens / 1e6:.1f} million tokens")
+
+
+def sights_table(record: dict[str, Any]) -> str:
+    """The same of questions about pictures."""
+    recipe, steps = record["recipe"], record["recipe"]["train"]["steps"]
+    return _examined(record, f"{steps:,} steps of {recipe['pictures'] * recipe['asked']} texts")
+
+
+def _examined(record: dict[str, Any], spent: str) -> str:
     lines = ["| question | n | right | 95 % interval | commonest answer |", "|---" * 5 + "|"]
     for one in record["examination"]:
         low, high = one["interval"]
         cells = [f"{one['accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{one['majority'] / one['n']:.1%}"]
         lines.append(f"| {one['kind']} | {one['n']:,} | " + " | ".join(cells) + " |")
-    tokens = steps * record["recipe"]["rows"] * model["context"]
-    spent = f"{steps:,} steps, {tokens / 1e6:.1f} million tokens"
     return "\n".join([*lines, "", f"The run: {spent}, commit {record['commit'][:7]}."])
 
 
@@ -263,6 +273,7 @@ ROWS = {
     "words": words_table,
     "experts": experts_table,
     "answers": answers_table,
+    "sights": sights_table,
     "clips": clips_table,
     "outside": outside_table,
 }
