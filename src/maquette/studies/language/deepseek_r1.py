@@ -78,9 +78,8 @@ class Arm:
     group: int = 8
     max_tokens: int = 40
     lr: float = 1.5e-3
-    """Of reinforcement."""
     start_lr: float = 1e-3
-    """Of what it learns first."""
+    """Of what it learns first; the other is reinforcement's."""
     cold: int = 64
     pool: int = 400
     least: float = 1.0
@@ -393,8 +392,9 @@ STUDY = Study(
             until="all",
             limits="0.1 million parameters, one family of puzzles, false beliefs that are drawn. The puzzles to learn "
             "from hold nearly all of 147 facts, 64 of them more than half: a table may be put right, not a rule "
-            "found. Seeds share base, teacher and most of 259 test puzzles. One update an iteration: clipping "
-            "never acts.",
+            "found. The teacher is larger and was reinforced longer, at its own cost: which of it counts is not told. "
+            "The random reward is a hash of the reply. Most puzzles of facts never rewarded need one of them. Seeds "
+            "share base, teacher and most of 259 test puzzles. One update an iteration: clipping never acts.",
         ),
     ),
 )
