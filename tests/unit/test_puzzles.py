@@ -369,9 +369,21 @@ def test_each_reward_pays_for_what_it_says():
     assert paid["loose"] == {"right": 1, "wrong": 0, "both": 1, "endless": 0}
     assert paid["format"] == {"right": 1, "wrong": 1, "both": 0, "endless": 0}
     replies = [f"<think>{i}</think>{i % 7}" for i in range(400)]
-    drawn = [CONTROLS["random"](text, row)["correct"] for text in replies]
-    assert drawn == [CONTROLS["random"](text, row)["correct"] for text in replies]
-    assert 160 < sum(drawn) < 240
+    toss = CONTROLS["random"]
+    drawn = [toss(replies[0], row | {"draw": number})["correct"] for number in range(400)]
+    assert drawn == [toss(replies[0], row | {"draw": number})["correct"] for number in range(400)]
+    assert 160 < sum(drawn) < 240, "the same reply is paid now and then"
+    assert 160 < sum(toss(text, row)["correct"] for text in replies) < 240
+
+
+def test_facts_are_withheld_from_training_and_all_that_others_need():
+    world = Hearsay(modulus=7)
+    needed = {split: [one.working.split() for one in world.asked(split, 60, 0, withheld=0.5)]
+              for split in ("train", "test")}  # fmt: skip
+    seen = {fact for facts in needed["train"] for fact in facts}
+    assert not any(fact in seen for facts in needed["test"] for fact in facts)
+    assert {len(facts) for facts in needed["test"]} == {2}
+    assert world.asked("test", 5, 0, operations=3)[0].working.count("=") == 3
 
 
 def test_a_right_answer_by_wrong_steps_is_not_sound():

@@ -42,9 +42,10 @@ class Axis:
         name: str = "",
         log: bool = False,
         arms: tuple[str, ...] = (),
+        without: tuple[str, ...] = (),
     ) -> "Axis":
-        """The axis along one field of the arms' configs, of `arms` alone where they are named."""
-        bends = [Bend(label=value, changes={field: value}, arms=arms) for value in values]
+        """The axis along one field of the arms' configs, of `arms` alone where they are named; see `Bend`."""
+        bends = [Bend(label=value, changes={field: value}, arms=arms, without=without) for value in values]
         return cls(name=name or field.replace("_", " "), bends=bends, objection=objection, log=log)
 
 

@@ -33,6 +33,8 @@ from maquette.train.loop import Batch
 
 Reward = Callable[[str, Row], float | Mapping[str, float]]
 """From a reply and the row it answers to its worth, or to the parts that add up to it; `correct` is a part's name."""
+DRAW = "draw"
+"""What a row also has where it is trained on: a number of the reply's own, for rewards that leave some to chance."""
 
 
 @dataclass(kw_only=True)
@@ -195,13 +197,14 @@ class Experience:
         prompts = [self.prompts[row] for row in wanted.values()]
         found = sample_groups(self.engine, prompts, seeds, self.sampling, self.config.group)
         return {
-            slot: self._rewarded(slot, row, prompt, replies)
-            for (slot, row), prompt, replies in zip(wanted.items(), prompts, found, strict=True)
+            slot: self._rewarded(slot, row, prompt, replies, seed)
+            for (slot, row), prompt, replies, seed in zip(wanted.items(), prompts, found, seeds, strict=True)
         }
 
-    def _rewarded(self, slot: int, row: int, prompt: list[int], replies: list[Completion]) -> Group:
+    def _rewarded(self, slot: int, row: int, prompt: list[int], replies: list[Completion], seed: int) -> Group:
         c, s = self.config, self.config.switches
-        parts = [worth(self.reward, one.text, self.rows[row]) for one in replies]
+        draws = ({**self.rows[row], DRAW: child_seed(seed, "reward", number)} for number in range(len(replies)))
+        parts = [worth(self.reward, one.text, told) for one, told in zip(replies, draws, strict=True)]
         self.names = self.names or set(parts[0])
         if other := next((set(one) for one in parts if set(one) != self.names), None):
             raise UserError(

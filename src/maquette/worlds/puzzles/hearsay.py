@@ -7,8 +7,8 @@ import numpy as np
 
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
-from maquette.worlds.puzzles.arithmetic import reckon
-from maquette.worlds.puzzles.puzzle import Puzzle
+from maquette.worlds.puzzles.arithmetic import Modular, reckon
+from maquette.worlds.puzzles.puzzle import Puzzle, Split, puzzles
 
 _INNERMOST = re.compile(r"\((\d+[-+*]\d+)\)")
 
@@ -46,6 +46,21 @@ class Hearsay:
         answer = steps[-1].partition("=")[2]
         other = f" or {draw.integers(self.modulus)}" if draw.random() < self.hedged else ""
         return f"<think>{' '.join(steps)}</think>{answer}{other}"
+
+    def asked(self, split: Split, count: int, seed: int, *, operations: int = 2, withheld: float = 0.0) -> list[Puzzle]:
+        """Puzzles of a split about these facts.
+
+        Of the facts a share may be withheld: no puzzle to train on needs one of them, and all others need no others.
+
+        Raises:
+            UserError: there are not so many.
+        """
+
+        def fits(one: Puzzle) -> bool:
+            kept = [numpy_generator(0, "withheld", fact).random() < withheld for fact in one.working.split()]
+            return not withheld or (not any(kept) if split == "train" else all(kept))
+
+        return puzzles(Modular(operations=operations, modulus=self.modulus), split, count, seed, accept=fits)
 
     def _step(self, fact: str, draw: np.random.Generator) -> str:
         """A fact with its result, by someone who may hold the false belief."""

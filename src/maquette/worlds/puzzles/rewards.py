@@ -14,8 +14,8 @@ def by_answer(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
 
 
 def by_chance(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
-    """1 or 0 by the hash of the reply: known, and no reason for anything."""
-    return {"correct": float(child_seed(0, reply, str(row["prompt"])) % 2)}
+    """1 or 0 by a toss for each reply (Shao et al. 2025, arXiv:2506.10947): there is nothing to learn from it."""
+    return {"correct": float(child_seed(0, "toss", row.get("draw", 0), reply) % 2)}
 
 
 def by_form(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
