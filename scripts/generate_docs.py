@@ -221,8 +221,8 @@ def experts_table(record: dict[str, Any]) -> str:
 
 def answers_table(record: dict[str, Any]) -> str:
     """Right answers by kind of question, and how long the run was."""
-    recipe, steps = record["recipe"], record["recipe"]["train"]["steps"]
-    tokens = steps * recipe["rows"] * recipe["model"]["context"]
+    steps = record["recipe"]["train"]["steps"]
+    tokens = sum(steps * rows * length for steps, rows, length in record["stages"])
     return _examined(record, f"{steps:,} steps, {tokens / 1e6:.1f} million tokens")
 
 

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from maquette.language.interface import Completion
-from maquette.language.scene_chat import WAYS, begun, examination, examine, messages_of
+from maquette.language.recipes import named
+from maquette.language.scene_chat import (
+    WAYS,
+    SceneConversations,
+    begun,
+    chat_tokenizer,
+    examination,
+    examine,
+    messages_of,
+)
 from maquette.worlds.scene.words.conversations import GREETINGS, OFFER
 
 
@@ -78,3 +87,17 @@ def test_a_scene_is_told_whole_in_every_way(conversations):
     assert drawn["system", 1] == pytest.approx(300 * WAYS["by the system"], abs=30)
     assert drawn["user", 0] == pytest.approx(300 * WAYS["with a question"], abs=30)
     assert drawn["user", 4] == pytest.approx(300 * (WAYS["in two parts"] + WAYS["after a greeting"]), abs=30)
+
+
+def test_rows_grow_at_the_end_and_hold_the_same_conversations():
+    tokenizer = chat_tokenizer(640)
+    short = SceneConversations(tokenizer=tokenizer, stages=[(2, 3, 16), (5, 2, 40)], seed=3, conversations=3)
+    assert [tuple(short.batch(step)["tokens"].shape) for step in range(8)] == [(3, 16)] * 2 + [(2, 40)] * 6
+    begins = {tuple(row[:16].tolist()) for step in (2, 3, 4) for row in short.batch(step)["tokens"]}
+    assert begins == {tuple(row.tolist()) for row in short.batch(0)["tokens"]}
+
+
+def test_the_recipes_stages_are_all_its_steps_and_end_at_the_models_context():
+    recipe = named("tiny-chat")
+    assert sum(steps for steps, _, _ in recipe.stages) == recipe.train.steps
+    assert recipe.stages[-1][2] == recipe.model.context > recipe.stages[0][2]

@@ -26,6 +26,16 @@ from maquette.train.schedules import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """The first steps of a training whose context grows at its end (Llama 3: arXiv:2407.21783, section 3.4.2)."""
+
+    share: float
+    """Of all steps."""
+    rows: int
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A model, its tokenizer's size, and how it is trained."""
 
@@ -34,15 +44,25 @@ class Recipe:
     """Its `vocabulary` is the BPE's size."""
     rows: int
     train: TrainConfig
+    beginning: Beginning | None = None
+    """More and shorter conversations before those as long as the context."""
     learns: Literal["text", "conversations"] = "text"
     """Text, the default one or the user's own; or the scene world's conversations."""
     examined: tuple[int, int] = (200, 10)
     """Held-out scenes that a model of conversations is asked about at its end, and turns about each."""
 
     @property
+    def stages(self) -> list[tuple[int, int, int]]:
+        """One after the other: steps, and the rows and their length in each of them."""
+        first = self.beginning
+        early = round(first.share * self.train.steps) if first else 0
+        last = (self.train.steps - early, self.rows, self.model.context)
+        return [(early, first.rows, first.length), last] if first else [last]
+
+    @property
     def flops(self) -> float:
         """Training FLOPs of the whole run."""
-        return self.train.steps * self.rows * self.model.context * self.model.flops_per_token(self.model.context)
+        return sum(steps * rows * length * self.model.flops_per_token(length) for steps, rows, length in self.stages)
 
 
 RECIPES = {
@@ -80,6 +100,7 @@ RECIPES = {
             qk_norm=True,
         ),
         rows=5,
+        beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
             steps=8200,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
@@ -164,21 +185,25 @@ def carry_out_chat(
     stage("learning the vocabulary")
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = _fitted(recipe, tokenizer)
-    rows, length, seed = recipe.rows, recipe.model.context, recipe.train.seed
+    length, seed = recipe.model.context, recipe.train.seed
     compile = recipe.train.compile or compile_pays(recipe.flops, pick_device(recipe.train.device))
     stage("training")
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
         scene_chat.conversation_loss,
         scene_chat.count_weights,
-        scene_chat.SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=seed).batch,
+        scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed).batch,
         replace(recipe.train, compile=compile),
         directory=out / "training",
-        evaluate=scene_chat.held_out_loss(tokenizer, length=length, rows=rows, batches=8),
+        evaluate=scene_chat.held_out_loss(tokenizer, length=length, conversations=40),
         sinks=tuple(sinks),
         progress=progress,
         world=world,
-        made_of={"architecture": asdict(recipe.model), "tokenizer": tokenizer.to_str()},
+        made_of={
+            "architecture": asdict(recipe.model),
+            "tokenizer": tokenizer.to_str(),
+            "stages": recipe.stages[:-1],  # which end earlier where there are fewer steps
+        },
     )
     if not (world or World()).leads:
         return trained, []
@@ -188,7 +213,8 @@ def carry_out_chat(
     stage("examining")
     scenes, turns = recipe.examined
     answered = scene_chat.examine(load_engine(out), scene_chat.examination(scenes, turns))
-    write_record(out, trained, recipe=asdict(recipe), examination=[one.as_json() for one in answered])
+    answers = [one.as_json() for one in answered]
+    write_record(out, trained, recipe=asdict(recipe), stages=recipe.stages, examination=answers)
     return trained, answered
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -96,47 +97,49 @@ def _exchange(said: str, reply: str) -> tuple[Message, Message]:
 
 @dataclass(frozen=True, kw_only=True)
 class SceneConversations:
-    """Training batches: a conversation a row, cut at `length`."""
+    """Training batches: a conversation a row, cut at the row's length."""
 
     tokenizer: Tokenizer
-    length: int
-    rows: int
+    stages: Sequence[tuple[int, int, int]]
+    """One after the other: steps, and the rows and their length in each of them; the last has no end."""
     seed: int
     conversations: int = 8192
     """So many are drawn, each when it is first read; every pass over them has an order of its own."""
-    kept: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False, compare=False)
+    kept: dict[int, tuple[list[int], list[float]]] = field(default_factory=dict, repr=False, compare=False)
     """Those drawn so far: they are read again, and drawing is dear beside learning."""
 
-    def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
+    def batch(self, step: int) -> dict[str, Tensor]:
         """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.
 
-        A reply's count 1, all others' behind the first message `SAID`, and nothing in held-out conversations.
+        A reply's count 1, all others' behind the first message `SAID`.
         """
-        if held_out:
-            found = [self._drawn(step * self.rows + row, held_out=True) for row in range(self.rows)]
-        else:
-            read = rows_of_batch(step, self.rows, self.conversations, self.seed, "order of conversations")
-            found = [self._read(number) for number in read]
-        tokens, weights = (torch.stack(parts) for parts in zip(*found, strict=True))
-        return {"tokens": tokens[:, :-1].contiguous(), "targets": tokens[:, 1:].contiguous(), "weights": weights[:, 1:]}
+        ends = accumulate(steps for steps, _, _ in self.stages)
+        now = (stage for stage, end in zip(self.stages, ends, strict=True) if step < end)
+        _, rows, length = next(now, self.stages[-1])
+        found = []
+        for number in rows_of_batch(step, rows, self.conversations, self.seed, "order of conversations"):
+            if number not in self.kept:
+                self.kept[number] = conversation_row(self.tokenizer, self.seed, number, held_out=False)
+            found.append(self.kept[number])
+        return _batch(found, length, end_id(self.tokenizer))
 
-    def _read(self, number: int) -> tuple[Tensor, Tensor]:
-        if number not in self.kept:
-            self.kept[number] = self._drawn(number, held_out=False)
-        return self.kept[number]
 
-    def _drawn(self, number: int, *, held_out: bool) -> tuple[Tensor, Tensor]:
-        """A row's tokens, and what each counts as a target."""
-        end = end_id(self.tokenizer)
-        rng = numpy_generator(self.seed, "held out" if held_out else "conversation", number)
-        messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng)
-        ids, learned = with_replies(messages, TEMPLATE, self.tokenizer)
-        said = [0.0] * ids.index(end) + [0.0 if held_out else SAID] * (len(ids) - ids.index(end))
-        counts = [1.0 if so else other for so, other in zip(learned, said, strict=True)]
-        tokens, weights = torch.full((self.length + 1,), end), torch.zeros(self.length + 1)
-        kept = min(len(ids), self.length + 1)
-        tokens[:kept], weights[:kept] = torch.tensor(ids[:kept]), torch.tensor(counts[:kept])
-        return tokens, weights
+def conversation_row(tokenizer: Tokenizer, seed: int, number: int, *, held_out: bool) -> tuple[list[int], list[float]]:
+    """A conversation's tokens, and what each counts as a target; in held-out ones nothing but replies does."""
+    rng = numpy_generator(seed, "held out" if held_out else "conversation", number)
+    messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng)
+    ids, learned = with_replies(messages, TEMPLATE, tokenizer)
+    first = ids.index(end_id(tokenizer))
+    said = [0.0] * first + [0.0 if held_out else SAID] * (len(ids) - first)
+    return ids, [1.0 if so else other for so, other in zip(learned, said, strict=True)]
+
+
+def _batch(found: Sequence[tuple[list[int], list[float]]], length: int, end: int) -> dict[str, Tensor]:
+    tokens, weights = torch.full((len(found), length + 1), end), torch.zeros(len(found), length + 1)
+    for row, (ids, counts) in enumerate(found):
+        kept = min(len(ids), length + 1)
+        tokens[row, :kept], weights[row, :kept] = torch.tensor(ids[:kept]), torch.tensor(counts[:kept])
+    return {"tokens": tokens[:, :-1].contiguous(), "targets": tokens[:, 1:].contiguous(), "weights": weights[:, 1:]}
 
 
 def conversation_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
@@ -152,11 +155,11 @@ def count_weights(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
 
 
 def held_out_loss(
-    tokenizer: Tokenizer, *, length: int, rows: int, batches: int
+    tokenizer: Tokenizer, *, length: int, conversations: int, rows: int = 8
 ) -> Callable[[nn.Module], dict[str, float]]:
     """An evaluation: nats a token of the replies in conversations about scenes that training never sees."""
-    source = SceneConversations(tokenizer=tokenizer, length=length, rows=rows, seed=0)
-    held = [source.batch(step, held_out=True) for step in range(batches)]
+    found = [conversation_row(tokenizer, 0, number, held_out=True) for number in range(conversations)]
+    held = [_batch(found[i : i + rows], length, end_id(tokenizer)) for i in range(0, conversations, rows)]
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         device = next(model.parameters()).device
