@@ -4,8 +4,9 @@ The world is nested modular arithmetic, worked step by step. The base has read w
 (`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. Its replies to
 puzzles of two operations are reinforced. The teacher is wider, read the same, and was reinforced for longer.
 
-A cold start spends its share of the tokens that reinforcement would generate; algorithms generate alike. Distillation,
-with the drawing of traces, costs the FLOPs of GRPO; the teacher's own are with its artifact.
+A cold start spends its share of the tokens of reinforcement; all algorithms take as many, prompts and replies, of which
+DAPO generates more and learns from fewer. Distillation, with the drawing of traces, costs the FLOPs of GRPO; the
+teacher's own are with its artifact.
 """
 
 from collections.abc import Mapping
@@ -115,7 +116,7 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
     policy = byte_policy(checkpoints.load(run.artifact("base")), MARKS)
     train = HEARSAY.asked("train", config.pool, seed, withheld=config.withheld)
     again = AGAIN[config.group] if ALGORITHMS[config.algorithm].resample else 0.0
-    iterations = config.iterations / (1 + again)  # so that all generate alike
+    iterations = config.iterations / (1 + again)  # so that all take as many tokens
     if config.start in ("cold", "hearsay"):
         write = Puzzle.worked if config.start == "cold" else lambda one: HEARSAY.reply(one, seed)
         rows = [{"prompt": one.prompt, "completion": write(one)} for one in train[: config.cold]]
@@ -281,7 +282,8 @@ STUDY = Study(
                 Better("pass@1", "cold rl", than="cold start", by=0.1, text="Reinforcement adds to the cold start"),
             ),
             text="A cold start on 64 right worked replies, then reinforcement, beats the latter alone at equal tokens",
-            paper="R1 79.8 against R1-Zero 71.0 (v1), with more besides a cold start",
+            paper="R1 79.8 against R1-Zero 71.0 (v1) and 77.9 (journal), with more besides a cold start",
+            contested="The journal's Dev2, a cold start and reinforcement, has 74.0 (Nature 2025, table 2)",
         ),
         Better(
             "pass@1",
@@ -348,7 +350,7 @@ STUDY = Study(
         changes={"problems": 80},  # there are so many of facts that were never rewarded
     ),
     improve=Search(
-        question="Which algorithm and settings win most at equal generated tokens?",
+        question="Which algorithm and settings win most at equal tokens, prompts and replies together?",
         arm="rl",
         measure="pass@1",
         direction="higher",
@@ -388,11 +390,11 @@ STUDY = Study(
             seeds=12,
             verdict=True,
             until="all",
-            limits="0.1 million parameters, one family of puzzles, false beliefs that are drawn. The puzzles to learn "
-            "from hold nearly all of 147 facts, 64 of them more than half: a table may be put right, not a rule "
-            "found. A cold start's replies hold facts that reinforcement has to find. Thoughts of two steps say little "
-            "of length. Seeds share base, teachers and most of 259 test puzzles. One update an iteration: clipping "
-            "never acts.",
+            limits="0.1 million parameters, one family of puzzles, drawn false beliefs; one base, one teacher, one peer"
+            " and most of 259 test puzzles in all seeds, a first run's. Puzzles to learn from hold nearly all "
+            "of 147 facts: a table is put right, not a rule found. The base read three operations too; at four all "
+            "guess. A cold start's replies hold facts that reinforcement has to find. Thoughts are too short to grow. "
+            "Clipping never acts. A format reward hardly moves the base: it controls nothing of what samples find.",
         ),
     ),
 )
