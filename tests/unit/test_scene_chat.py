@@ -5,8 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from maquette.core.errors import UserError
 from maquette.language.interface import Completion
-from maquette.language.recipes import named
+from maquette.language.recipes import carry_out_chat, named
 from maquette.language.scene_chat import (
     WAYS,
     SceneConversations,
@@ -16,6 +17,7 @@ from maquette.language.scene_chat import (
     examine,
     messages_of,
 )
+from maquette.train.distributed import World
 from maquette.worlds.scene.words.conversations import GREETINGS, OFFER
 
 
@@ -101,3 +103,9 @@ def test_the_recipes_stages_are_all_its_steps_and_end_at_the_models_context():
     recipe = named("tiny-chat")
     assert sum(steps for steps, _, _ in recipe.stages) == recipe.train.steps
     assert recipe.stages[-1][2] == recipe.model.context > recipe.stages[0][2]
+
+
+def test_rows_that_cannot_be_shared_out_are_refused_before_anything_is_learnt(tmp_path):
+    with pytest.raises(UserError, match="Batches of 8 and 5 rows cannot be cut into 2 processes"):
+        carry_out_chat(named("tiny-chat"), tmp_path / "model", world=World(size=2))
+    assert not (tmp_path / "model").exists()

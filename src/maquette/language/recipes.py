@@ -180,8 +180,11 @@ def carry_out_chat(
         world: the processes that train together; the first one examines.
 
     Raises:
-        UserError: as `maquette.train.loop.train`.
+        UserError: a stage's rows cannot be shared out among the processes; and as `maquette.train.loop.train`.
     """
+    together, rows = (world or World()).size, [str(count) for _, count, _ in recipe.stages]
+    if any(int(count) % together for count in rows):  # now, not when the last stage begins
+        raise UserError(f"Batches of {' and '.join(rows)} rows cannot be cut into {together} processes; start one.")
     stage("learning the vocabulary")
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = _fitted(recipe, tokenizer)
