@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from maquette.core.files import fingerprint
 from maquette.core.records import Trace, read_record
 from maquette.lab.caveats import REGISTERED, caveats, registered
 from maquette.lab.evidence import read_evidence
+from maquette.lab.registration import changes
 from maquette.lab.report.contents import section
 from maquette.lab.report.page import write_page
 from maquette.lab.report.slides import choose
@@ -61,6 +63,25 @@ def test_a_claim_that_moved_after_the_run_is_told_as_it_was_and_is(bent, old, ne
     assert REGISTERED not in page
     assert "was changed after trials had run" in page
     assert "What is claimed" in titles
+
+
+def claim(arm, by="0.1"):
+    return {"kind": "Better", "measure": "m", "arm": arm, "than": "base", "by": by}
+
+
+@pytest.mark.parametrize(
+    ("today", "told"),
+    [
+        ({"C1": claim("a"), "C2": claim("new"), "C3": claim("b"), "C3, check 1": claim("c")}, ["C2 is new"]),
+        ({"C1": claim("a"), "C2": claim("new"), "C3": claim("b", by="0.2"), "C3, check 1": claim("c")},
+         ["C2 is new", "C3: by was 0.1, is 0.2"]),
+        ({"C1": claim("b"), "C1, check 1": claim("c"), "C2": claim("a")}, ["the first claim is another"]),
+        ({"C1": claim("a")}, ["C2 is gone", "C2, check 1 is gone"]),
+    ],
+)  # fmt: skip
+def test_a_claim_is_held_against_the_one_on_the_same_comparison_whatever_its_number(today, told):
+    then = {"C1": claim("a"), "C2": claim("b"), "C2, check 1": claim("c")}
+    assert changes(SimpleNamespace(registered=then), today) == told
 
 
 def test_what_is_only_said_of_a_claim_may_be_mended(bent):

@@ -45,10 +45,33 @@ def changes(trace: Trace | None, today: Mapping[str, Mapping[str, str]]) -> list
     """What has changed since the trials began, a sentence's part each; None where no record holds how it was."""
     if trace is None or trace.registered is None:
         return None
-    then = trace.registered
+    then = _as_numbered_today(trace.registered, today)
+    first = [] if _compares(trace.registered["C1"]) == _compares(today["C1"]) else ["the first claim is another"]
     gone = [f"{name} is gone" for name in then if name not in today]
     new = [f"{name} is new" for name in today if name not in then]
-    return gone + new + [part for name in then if name in today for part in _moved(name, then[name], today[name])]
+    return (
+        first + gone + new + [part for name in then if name in today for part in _moved(name, then[name], today[name])]
+    )
+
+
+def _as_numbered_today(
+    then: Mapping[str, Mapping[str, str]], today: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """With each claim under the number that the one on the same comparison has now: others may stand before it."""
+    numbers = {_compares(facts): name for name, facts in today.items() if _is_claim(name)}
+    places = {name: numbers.get(_compares(facts), name) for name, facts in then.items() if _is_claim(name)}
+    if len({*places.values()}) < len(places):  # two claims on one comparison: as they stood
+        return dict(then)
+    claim = {name: name.partition(",")[0] for name in then}
+    return {name.replace(claim[name], places.get(claim[name], claim[name]), 1): facts for name, facts in then.items()}
+
+
+def _is_claim(name: str) -> bool:
+    return name.startswith("C") and name[1:].isdigit()
+
+
+def _compares(facts: Mapping[str, str]) -> tuple[str | None, ...]:
+    return tuple(facts.get(field) for field in ("kind", "measure", "arm", "than"))
 
 
 def _moved(name: str, then: Mapping[str, str], today: Mapping[str, str]) -> Iterator[str]:
