@@ -31,6 +31,7 @@ from maquette.language.recipes import RECIPES
 from maquette.nn.linear import Linear
 from maquette.nn.stream import attend
 from maquette.train.loop import Batch, TrainConfig, train
+from maquette.train.muon import Muon
 from maquette.train.optimizers import OptimizerConfig, build_optimizers
 from maquette.train.schedules import Schedule
 
@@ -229,6 +230,20 @@ def one_attention(shape: Shape, steps: int) -> dict[str, Any]:
         return compared(*take_turns(steps, ours, there_and_back(usual, qkv, tuple(qkv))))
 
 
+def muon_alone(steps: int) -> dict[str, Any]:
+    """Muon's step on the matrices of tiny-chat; PyTorch's own is theirs."""
+    generator = torch_generator(0, "matrices")
+    shapes = [one.shape for block in Llama(RECIPES["tiny-chat"].model).blocks for one in block.parameters()]
+    start = [torch.randn(shape, generator=generator) for shape in shapes if len(shape) == 2]
+    made = [[nn.Parameter(one.clone()) for one in start] for _ in range(2)]
+    for one, other in zip(*made, strict=True):
+        one.grad = other.grad = torch.randn(one.shape, generator=generator)
+    ours, theirs = (kind(side, lr=5e-3) for kind, side in zip((Muon, torch.optim.Muon), made, strict=True))
+    found = compared(*take_turns(steps, ours.step, theirs.step))
+    parted = max(float((one - other).abs().max()) for one, other in zip(*made, strict=True))
+    return found | {"difference": parted, "margin": 1e-3}
+
+
 def our_default(shape: Shape, steps: int) -> dict[str, Any]:
     """Our steps as `maquette train` takes them: the recipe's precision, compiled if a run of its length wins by it."""
     recipe = RECIPES["small-llama"]
@@ -285,6 +300,7 @@ CASES = {
         measure=partial(products_alone, SHAPES["21M"], "autocast compiled"), rounds=12, target=0.65
     ),
     "product in fp32": Case(measure=partial(one_product, SHAPES["6M"]), rounds=50),
+    "Muon's step": Case(measure=muon_alone, rounds=50, target=1.5),
     "attention in bf16": Case(measure=partial(one_attention, SHAPES["6M"]), rounds=50),
 }
 

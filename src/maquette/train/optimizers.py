@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from maquette.core.errors import UserError
+from maquette.train.muon import Muon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +58,7 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
     ]
     if hidden:
         optimizers.append(
-            torch.optim.Muon(
+            Muon(
                 [parameters[name] for name in parameters if name in hidden],
                 lr=config.muon_lr,
                 weight_decay=config.weight_decay,
