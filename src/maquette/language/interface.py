@@ -103,8 +103,8 @@ class Sampling:
         for name, low in (("max_tokens", 1), ("min_tokens", 0), ("top_k", 0), ("temperature", 0), ("logprobs", 0)):
             value, kinds = getattr(self, name), (int, float) if name == "temperature" else int
             if not isinstance(value, kinds) or not low <= value < math.inf:
-                whole = "" if name == "temperature" else "a whole number, "
-                raise UserError(f"{name} = {value!r}: give {whole}{low} or more.")
+                number = "finite" if name == "temperature" else "whole"
+                raise UserError(f"{name} = {value!r}: give a {number} number, {low} or more.")
         if self.min_tokens > self.max_tokens:
             raise UserError(f"min_tokens = {self.min_tokens}: give at most max_tokens = {self.max_tokens}.")
         for name in ("stop", "choices"):

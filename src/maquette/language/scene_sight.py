@@ -14,6 +14,7 @@ from jaxtyping import Float, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from maquette.core.english import listed
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator, rows_of_batch
 from maquette.language.answered import Answered, by_kind
@@ -110,7 +111,7 @@ def description(facts: Facts, i: int, name: str) -> str:
     like = [phrases.a(thing.shape)] * (thing.shape not in name) + [thing.size]
     like += [thing.colour] * (thing.colour not in name) + [f"made of {thing.material}"]
     like += [] if region is None else [lexicon.REGIONS[region][0]]
-    return f"{name} is {phrases.listed(like)}"
+    return f"{name} is {listed(like)}"
 
 
 def thought(facts: Facts, asked: Question) -> str:
@@ -118,8 +119,8 @@ def thought(facts: Facts, asked: Question) -> str:
     if not asked.about:
         return ""
     if asked.kind == "count":
-        return f"there is {phrases.listed([phrases.a(name) for _, name in asked.about])}{SO}"
-    return phrases.listed([description(facts, i, name) for i, name in asked.about]) + SO
+        return f"there is {listed([phrases.a(name) for _, name in asked.about])}{SO}"
+    return listed([description(facts, i, name) for i, name in asked.about]) + SO
 
 
 def told_of(scene: Scene, rng: np.random.Generator, *, held_out: bool = False) -> list[Text]:

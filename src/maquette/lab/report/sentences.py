@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from maquette.core.english import listed
 from maquette.core.records import Record
 from maquette.core.statistics import Interval
 from maquette.lab import wording
@@ -327,12 +328,6 @@ def in_words(low: float, high: float) -> str:
 def confidence(found: Interval) -> str:
     """An interval's confidence in per cent."""
     return f"{wording.exact(round(100 * found.confidence, 2))} %"
-
-
-def listed(parts: Sequence[str]) -> str:
-    """One, two and three."""
-    *first, last = parts or [""]
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _is(many: int) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from maquette.core.english import listed
 from maquette.core.errors import UserError
 from maquette.worlds.scene.state import Scene, Thing
 from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, is_held_out
@@ -270,7 +271,7 @@ class _Speaker:
         if not question.about:
             return ""
         if question.kind == "count":
-            return f"there is {phrases.listed([phrases.a(name) for _, name in question.about])}{SO}"
+            return f"there is {listed([phrases.a(name) for _, name in question.about])}{SO}"
         placed = bool(PLACED.search(question.text))
         kind = next((kind for kind in ("colour", "shape") if kind in question.text), "size")
         things = self.scene.things
@@ -278,7 +279,7 @@ class _Speaker:
             f"{name} is {self.place(i)}" if placed else self.of(name, kind, getattr(things[i], kind)).removesuffix(".")
             for i, name in question.about
         ]
-        return f"{phrases.listed(remembered)}{SO}"
+        return f"{listed(remembered)}{SO}"
 
     def place(self, i: int) -> str:
         """Where a thing was said to be."""
@@ -293,7 +294,7 @@ class _Speaker:
     def retold(self, i: int) -> str:
         """All that was told of a thing, from its name to its place."""
         thing = self.scene.things[i]
-        like = phrases.listed([thing.size, f"made of {thing.material}", self.place(i)])
+        like = listed([thing.size, f"made of {thing.material}", self.place(i)])
         return f"the {thing.colour} {thing.shape} is {like}."
 
     @staticmethod
@@ -331,7 +332,7 @@ class _Speaker:
         """All that there is."""
         said = pick(self.rng, ("what is there?", "what is on the table?"))
         names = [phrases.a(f"{one.colour} {one.shape}") for one in self.scene.things]
-        listing = f"there is {phrases.listed(names)}."
+        listing = f"there is {listed(names)}."
         return [Turn(said=said, reply=listing, kind="listing", check="how many things are there?", answer=listing)]
 
     def about(self) -> list[Turn]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from maquette.core.english import listed
 from maquette.core.errors import UserError
 from maquette.worlds.scene.state import Clip, Scene, Thing
 from maquette.worlds.scene.vocabulary import Colour, Shape
@@ -46,7 +47,7 @@ def order(goal: Goal, rng: np.random.Generator, scene: Scene | Clip | None = Non
             return pick(rng, ways if scene and _all_have_zones(goal, scene) else ways[:1])
         case StackIn(things=things, zone=zone):
             stack = pick(rng, lexicon.COMMANDS["stack"])
-            return f"{stack} {phrases.listed([f'the {named(thing, rng)}' for thing in things])} in {the(zone, rng)}"
+            return f"{stack} {listed([f'the {named(thing, rng)}' for thing in things])} in {the(zone, rng)}"
         case OpenDrawer():
             return f"{pick(rng, lexicon.COMMANDS['open'])} the drawer"
         case Then(first=first, second=second):

@@ -1,7 +1,5 @@
 """Pieces of sentences that captions, questions, instructions and dialogues share."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from maquette.worlds.scene.state import Thing
@@ -105,9 +103,3 @@ def doing(
     if deed.zone:
         words.append(f"{pick(rng, ('to', 'into'))} the {deed.zone} {fixture(rng, 'zone')}")
     return " ".join(words)
-
-
-def listed(parts: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    *most, last = parts
-    return f"{', '.join(most)} and {last}" if most else last
