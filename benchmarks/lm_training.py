@@ -238,7 +238,9 @@ def muon_alone(steps: int) -> dict[str, Any]:
     made = [[nn.Parameter(one.clone()) for one in start] for _ in range(2)]
     for one, other in zip(*made, strict=True):
         one.grad = other.grad = torch.randn(one.shape, generator=generator)
-    ours, theirs = (kind(side, lr=5e-3) for kind, side in zip((Muon, torch.optim.Muon), made, strict=True))
+    ours, theirs = (
+        kind(side, lr=5e-3, weight_decay=0.1) for kind, side in zip((Muon, torch.optim.Muon), made, strict=True)
+    )
     found = compared(*take_turns(steps, ours.step, theirs.step))
     parted = max(float((one - other).abs().max()) for one, other in zip(*made, strict=True))
     return found | {"difference": parted, "margin": 1e-3}

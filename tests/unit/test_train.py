@@ -287,14 +287,12 @@ def test_muon_takes_the_matrices_inside_blocks_and_adamw_the_rest():
     assert not rest & hidden
 
 
-@pytest.mark.parametrize("nesterov", [True, False])
-def test_muon_takes_the_steps_of_torchs_own(nesterov):
+def test_muon_takes_the_steps_of_torchs_own():
     """Square, wide, tall and transposed ones, and one without a gradient, as they are orthogonalised together."""
     shapes = [(8, 8), (8, 8), (8, 12), (12, 8), (24, 8), (1, 5)]
     sides = [[nn.Parameter(torch.randn(s, generator=torch_generator(0, str(s)))) for s in shapes] for _ in range(2)]
     ours, theirs = (
-        kind(side, lr=0.1, weight_decay=0.2, nesterov=nesterov)
-        for kind, side in zip((Muon, torch.optim.Muon), sides, strict=True)
+        kind(side, lr=0.1, weight_decay=0.2) for kind, side in zip((Muon, torch.optim.Muon), sides, strict=True)
     )
     for step in range(4):
         for number, (mine, other) in enumerate(zip(*sides, strict=True)):
@@ -305,14 +303,13 @@ def test_muon_takes_the_steps_of_torchs_own(nesterov):
     for mine, other in zip(*sides, strict=True):
         assert torch.allclose(mine, other, atol=2e-2)
         assert not torch.allclose(mine, torch.zeros_like(mine), atol=2e-2)
-    theirs.load_state_dict(ours.state_dict())  # either goes on from the other's state
 
 
 def test_orthogonalised_matrices_keep_their_directions_and_lose_their_lengths():
     matrices = (
         torch.randn(3, 8, 32, generator=torch_generator(0, "matrices")) * torch.tensor([1e-3, 1, 1e3])[:, None, None]
     )
-    found = orthogonalised(matrices, (3.4445, -4.775, 2.0315), 5, 1e-7).float()
+    found = orthogonalised(matrices).float()
     values = torch.linalg.svdvals(found)
     assert 0.6 < values.min() < values.max() < 1.3
     u, _, vt = torch.linalg.svd(matrices, full_matrices=False)
