@@ -22,10 +22,11 @@ from maquette.language.posttrain import evaluation, objectives
 from maquette.language.posttrain.distill import logit_objective, teacher_replies
 from maquette.language.posttrain.evaluation import examined, held_out
 from maquette.language.posttrain.examples import Example, examples_of, prompt_of, read_rows, reply_of
-from maquette.language.posttrain.experience import sample_groups, worth
+from maquette.language.posttrain.experience import sample_groups
 from maquette.language.posttrain.grpo import grpo, prompts_of
 from maquette.language.posttrain.policy import Policy, load_policy, save_policy
 from maquette.language.posttrain.rejection import RejectionConfig, accepted
+from maquette.language.posttrain.rewarding import is_right, worth
 from maquette.language.posttrain.sft import SftConfig, laid_out, pack, reply_loss, rows_of, sft
 from maquette.language.posttrain.switches import PRESETS, GrpoConfig, Switches, cost, preset
 from maquette.language.posttrain.watching import WINDOW, Meter, sentences
@@ -620,6 +621,20 @@ def rows_with(**columns):
     size = max(len(values) for values in columns.values())
     plain = {"loss": 0.5, "gradient_norm": 1.0, "reward": 0.3, "pass@1": 0.3, "zero_variance": 0.1, "truncated": 0.0}
     return [plain | {name: values[i] for name, values in columns.items()} for i in range(size)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "right"),
+    [
+        ({"reward": 1.0}, True),
+        ({str(i): 0.1 for i in range(10)}, True),  # their plain sum is 0.9999999999999999
+        ({"reward": 0.99}, False),
+        ({"correct": 0.0, "style": 5.0}, False),
+        ({"correct": 1.0, "length": -1.0}, True),
+    ],
+)
+def test_a_reply_is_right_by_its_part_of_that_name_else_by_a_whole_reward(parts, right):
+    assert is_right(parts) == right
 
 
 def test_a_reward_may_give_any_number_and_cannot_change_the_row():

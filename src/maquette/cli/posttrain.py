@@ -18,7 +18,7 @@ from maquette.core.files import fingerprint
 from maquette.core.user_code import functions_of
 
 if TYPE_CHECKING:
-    from maquette.language.posttrain.experience import Reward
+    from maquette.language.posttrain.rewarding import Reward
     from maquette.train.distributed import World
 
 PUZZLES = "puzzles"

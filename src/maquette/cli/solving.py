@@ -95,16 +95,15 @@ def _check(name: str | None, rows: Sequence[Mapping[str, Any]], source: Path) ->
         same = lambda reply, row: after_thought(reply, row) == str(row["answer"]).strip()  # noqa: E731
         return Check(answer=after_thought, right=same if known else None)
     found = functions_of(Path(name), needed="reward", optional=("answer", "score"))
-    from maquette.language.posttrain.experience import worth
+    from maquette.language.posttrain.rewarding import is_right, total, worth
 
     def right(reply: str, row: Mapping[str, Any]) -> bool:
-        parts = worth(found["reward"], reply, row)
-        return bool(parts["correct"]) if "correct" in parts else sum(parts.values()) >= 1
+        return is_right(worth(found["reward"], reply, row))
 
-    def total(reply: str, row: Mapping[str, Any]) -> float:
-        return sum(worth(found.get("score", found["reward"]), reply, row).values())
+    def score(reply: str, row: Mapping[str, Any]) -> float:
+        return total(worth(found.get("score", found["reward"]), reply, row))
 
-    return Check(answer=found.get("answer", after_thought), right=right, score=total)
+    return Check(answer=found.get("answer", after_thought), right=right, score=score)
 
 
 def _plain(point: "Point") -> dict[str, Any]:

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from maquette.core.errors import UserError
 from maquette.language.llama import Llama
 from maquette.language.posttrain.examples import Row
-from maquette.language.posttrain.experience import Reward
 from maquette.language.posttrain.objectives import distillation_divergence
 from maquette.language.posttrain.policy import Policy
 from maquette.language.posttrain.rejection import RejectionConfig, accepted
+from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.sft import reply_logits
 from maquette.train.loop import Batch, Objective
 

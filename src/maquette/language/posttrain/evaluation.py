@@ -8,8 +8,9 @@ from torch import nn
 from maquette.core.seeds import child_seed
 from maquette.language.interface import Completion, Sampling
 from maquette.language.posttrain.examples import Row, prompt_of
-from maquette.language.posttrain.experience import Reward, sample_groups, worth
+from maquette.language.posttrain.experience import sample_groups
 from maquette.language.posttrain.policy import Policy
+from maquette.language.posttrain.rewarding import Reward, is_right, worth
 from maquette.language.reasoning.estimators import maj_at_k, pass_at_k
 from maquette.worlds.puzzles import grading
 from maquette.worlds.puzzles.expressions import Malformed
@@ -32,12 +33,11 @@ def sampled(policy: Policy, rows: Sequence[Row], sampling: Sampling, *, n: int, 
 def right(
     policy: Policy, rows: Sequence[Row], reward: Reward, sampling: Sampling, *, n: int, seed: int
 ) -> list[list[bool]]:
-    """Whether each of `n` replies to every prompt is right: by its part `correct`, else by a reward of 1 or more."""
-    found = []
-    for row, replies in zip(rows, sampled(policy, rows, sampling, n=n, seed=seed), strict=True):
-        parts = [worth(reward, one.text, row) for one in replies]
-        found.append([bool(one["correct"]) if "correct" in one else sum(one.values()) >= 1 for one in parts])
-    return found
+    """Whether each of `n` replies to every prompt is right."""
+    return [
+        [is_right(worth(reward, one.text, row)) for one in replies]
+        for row, replies in zip(rows, sampled(policy, rows, sampling, n=n, seed=seed), strict=True)
+    ]
 
 
 def held_out(

@@ -7,7 +7,7 @@ follows from the run's seed, the iteration, the prompt's slot and the attempt, w
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,11 @@ from maquette.language.llama import Llama
 from maquette.language.posttrain import objectives
 from maquette.language.posttrain.examples import Row, prompt_of
 from maquette.language.posttrain.policy import Policy
+from maquette.language.posttrain.rewarding import DRAW, Reward, is_right, worth
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.language.posttrain.watching import Meter
 from maquette.language.reasoning.estimators import pass_at_k
 from maquette.train.loop import Batch
-
-Reward = Callable[[str, Row], float | Mapping[str, float]]
-"""From a reply and the row it answers to its worth, or to the parts that add up to it; `correct` is a part's name."""
-DRAW = "draw"
-"""What a row also has where it is trained on: a number of the reply's own, for rewards that leave some to chance."""
 
 
 @dataclass(kw_only=True)
@@ -72,35 +68,6 @@ def sample_groups(
     while engine.scheduler.busy:
         engine.scheduler.step()
     return [[request.completion() for request, _ in requests] for requests in asked]
-
-
-def worth(reward: Reward, text: str, row: Row) -> dict[str, float]:
-    """The parts of a reply's reward.
-
-    Raises:
-        UserError: the function failed, or gave no number, or a `correct` between right and wrong.
-    """
-    try:
-        given = reward(text, dict(row))
-    except UserError:
-        raise
-    except Exception as error:
-        where = f"the reply {text[:40]!r} to a row of {', '.join(row)}"
-        raise UserError(f"The reward function failed on {where}: {type(error).__name__}: {error}") from error
-    parts = dict(given) if isinstance(given, Mapping) else {"reward": given}
-    if not parts:
-        raise UserError(f"The reward function gave no part for {text[:40]!r}; return a number, or one by name.")
-    found: dict[str, float] = {}
-    for name, value in parts.items():
-        try:
-            found[name] = math.nan if isinstance(value, str) else float(value)
-        except (TypeError, ValueError):
-            found[name] = math.nan
-        if not math.isfinite(found[name]):
-            raise UserError(f"The reward function gave {value!r} for {name} of {text[:40]!r}; return finite numbers.")
-    if found.get("correct", 0.0) not in (0.0, 1.0):
-        raise UserError(f"The reward function gave correct = {found['correct']:g}; it is 1 or 0, right or not.")
-    return found
 
 
 class Experience:
@@ -210,7 +177,7 @@ class Experience:
             raise UserError(
                 f"The reward function gave the parts {sorted(self.names)}, then {sorted(other)}; keep to one."
             )
-        correct = [bool(one["correct"]) if "correct" in one else math.fsum(one.values()) >= c.success for one in parts]
+        correct = [is_right(one) for one in parts]
         if s.overlong == "shape":
             margin = s.margin or max(1, c.max_tokens // 5)
             for one, reply in zip(parts, replies, strict=True):

@@ -19,8 +19,9 @@ from maquette.core.files import fingerprint
 from maquette.core.provenance import source_hash
 from maquette.core.seeds import rows_of_batch
 from maquette.language.posttrain.examples import Row
-from maquette.language.posttrain.experience import Experience, Reward
+from maquette.language.posttrain.experience import Experience
 from maquette.language.posttrain.policy import Policy
+from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.language.posttrain.watching import Meter
 from maquette.train.distributed import World

@@ -8,8 +8,9 @@ from maquette.core.errors import UserError
 from maquette.core.seeds import child_seed
 from maquette.language.interface import Sampling
 from maquette.language.posttrain.examples import Row, prompt_of
-from maquette.language.posttrain.experience import Reward, sample_groups, worth
+from maquette.language.posttrain.experience import sample_groups
 from maquette.language.posttrain.policy import Policy
+from maquette.language.posttrain.rewarding import Reward, total, worth
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ def accepted(policy: Policy, rows: Sequence[Row], reward: Reward, config: Reject
         worths: dict[str, float] = {}
         for reply in replies:
             if reply.finish != "length":
-                worths[reply.text] = sum(worth(reward, reply.text, row).values())
+                worths[reply.text] = total(worth(reward, reply.text, row))
         best = sorted((text for text, value in worths.items() if value >= config.least), key=lambda t: -worths[t])
         found += [
             {"prompt": prompt_of(row), "completion": text, "reward": worths[text]} for text in best[: config.keep]

@@ -13,10 +13,10 @@ from maquette.core.seeds import child_seed
 from maquette.language.posttrain.distill import logit_objective, teacher_replies
 from maquette.language.posttrain.evaluation import held_out
 from maquette.language.posttrain.examples import examples_of, prompt_of, read_rows
-from maquette.language.posttrain.experience import Reward
 from maquette.language.posttrain.grpo import grpo
 from maquette.language.posttrain.policy import Policy, load_policy, save_policy
 from maquette.language.posttrain.rejection import RejectionConfig
+from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.sft import SftConfig, reply_loss, rows_of, sft
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.train.distributed import World

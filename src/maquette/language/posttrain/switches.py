@@ -102,8 +102,6 @@ class GrpoConfig:
     """How often an iteration's replies are gone through."""
     rows: int = 64
     """Replies that are sampled at once."""
-    success: float = 1.0
-    """A reply is right from this reward on, where the reward function names no part `correct`."""
     shown: int = 4
     """Groups of an iteration that are kept to be looked at."""
 

@@ -27,10 +27,10 @@ from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.posttrain.distill import teacher_replies
 from maquette.language.posttrain.evaluation import KS, examined, marked
 from maquette.language.posttrain.examples import Example, examples_of
-from maquette.language.posttrain.experience import Reward
 from maquette.language.posttrain.grpo import grpo
 from maquette.language.posttrain.policy import Policy, byte_policy
 from maquette.language.posttrain.rejection import RejectionConfig
+from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.sft import SftConfig, sft
 from maquette.language.posttrain.switches import PRESETS, GrpoConfig, cost, preset
 from maquette.train.loop import TrainConfig
