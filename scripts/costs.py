@@ -34,7 +34,7 @@ SYSTEMS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("src/maquette/robotics/policies/pi0.py",),
         ("src/maquette/robotics/policies/pi0_layout.py",),
         ("tests/parity/test_pi0_transformers.py",),
-        (),
+        ("src/maquette/studies/robotics/pi0.py",),
     ),
     "ACT": (("src/maquette/robotics/policies/act.py",), (), ("tests/unit/test_policies.py",), ()),
     "Diffusion Policy": (

@@ -12,6 +12,7 @@ from maquette.robotics.datasets.layout import ACTION, STATE
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.datasets.validation import validate
 from maquette.robotics.deployment import Robot, load
+from maquette.robotics.diagnosis.doctor import diagnose
 from maquette.robotics.simulators import Goal, Simulator, collect, evaluate, simulator
 from maquette.robotics.training import RECIPES, carry_out
 
@@ -83,6 +84,9 @@ def test_a_policy_without_a_camera_learns_from_them_and_acts(tmp_path, kind):
     assert taught.successes >= expert.successes - 2
     late = evaluate(line(), deployed, episodes=5, execute=2, delay=1)
     assert late.delay == 1
+    found = {check.name: check for check in diagnose(tmp_path / "data", deployed, steps=20)}
+    assert not found["cameras"].tried
+    assert not any(check.fault == "camera" for check in found.values())
     with pytest.raises(UserError, match="has no camera, and pi0 needs"):
         carry_out(RECIPES["pi0"], tmp_path / "data", tmp_path / "pi0")
 

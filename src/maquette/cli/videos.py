@@ -1,4 +1,4 @@
-"""The commands that train video models and make clips with them."""
+"""The command that makes clips."""
 
 import json
 from pathlib import Path

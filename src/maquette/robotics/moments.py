@@ -25,7 +25,7 @@ class Moments:
     """All of a dataset in memory, its pictures at the policy's own size; batches are a pure function of the step.
 
     Args:
-        dataset: any with states, actions and at least one camera.
+        dataset: any with states and actions.
         cameras: which of its cameras, in the policy's order.
         pixels: height and width of a picture for the policy.
         chunk: actions that follow a moment.

@@ -208,9 +208,8 @@ def fit(
 
 def _sound(directory: Path) -> Dataset:
     """A dataset without faults."""
-    if problems := validate(directory).problems:
-        more = f" ({len(problems) - 1} more: maquette inspect {directory})" if len(problems) > 1 else ""
-        raise UserError(f"{directory} cannot be trained on: {problems[0]}{more}")
+    if (faults := validate(directory)).problems:
+        raise UserError(f"{directory} cannot be trained on: {faults.first(directory)}")
     return Dataset(directory)
 
 

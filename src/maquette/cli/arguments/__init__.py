@@ -48,7 +48,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     "tour": (Tour, "The main job: a story from each study, and a report at the end.", "maquette tour"),
     "train": (
         Train,
-        "Train a recipe's model; the result is a checkpoint folder that transformers loads too.",
+        "Train a recipe's model on text, clips, pictures or demonstrations: tiny-llama, tiny-video, tiny-vlm, pi0…",
         "maquette train tiny-llama --text ~/notes",
     ),
     "train-sft": (

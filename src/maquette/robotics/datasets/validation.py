@@ -27,6 +27,11 @@ class Faults:
     remarks: tuple[str, ...]
     """Such as quantiles that are none; training here computes its own."""
 
+    def first(self, directory: Path) -> str:
+        """The first problem, and where the others are told."""
+        more = len(self.problems) - 1
+        return self.problems[0] + (f" ({more} more: maquette inspect {directory})" if more else "")
+
 
 def validate(directory: Path) -> Faults:
     """Read all of a dataset but the pixels; faults are found, never raised."""

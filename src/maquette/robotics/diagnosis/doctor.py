@@ -35,7 +35,7 @@ def diagnose(directory: Path, deployed: Deployed | None = None, *, steps: int = 
     """Check a dataset, and a policy on it, one check at a time.
 
     Args:
-        directory: a LeRobot dataset with states, actions and a camera.
+        directory: a LeRobot dataset with states and actions; cameras are looked at where there are any.
         deployed: a policy; without one the dataset alone is looked at, as before a training.
         steps: of the small policy that learns an episode by heart; 0 leaves that out.
 
@@ -47,13 +47,9 @@ def diagnose(directory: Path, deployed: Deployed | None = None, *, steps: int = 
         refuse_mismatch(deployed.card, replace(robot_of(dataset), action_meaning=None), str(directory))
     else:
         robot_of(dataset)  # what it lacks is said here
-    problems = validate(directory).problems
-    if problems:
-        more = f" ({len(problems) - 1} more: maquette inspect {directory})" if len(problems) > 1 else ""
-        yield Check(name="data", said=f"{problems[0]}{more}", fault="data")
+    if (faults := validate(directory)).problems:
+        yield Check(name="data", said=faults.first(directory), fault="data")
         return
-    if not dataset.info.cameras:
-        raise UserError(f"{directory} has no camera; a policy needs at least one.")
     yield Check(name="data", said=f"{len(dataset.episodes)} whole episodes of {dataset.info.frames} frames")
     yield recordings.check_stored_statistics(dataset)
     yield from _in_its_world(dataset)

@@ -16,7 +16,8 @@ OFF = 0.25
 """Of a spread, by which a mean or an extreme may be off; a scale, by which share."""
 EXPLAINED, MORE = 0.6, 0.1
 """Of the state's motion by the actions at some delay; and how much more than at none."""
-ENOUGH_FRAMES = 60
+ENOUGH_STEPS = 50
+"""From one state to the next, for each delay that is tried."""
 
 
 def check_stored_statistics(dataset: Dataset) -> Check:
@@ -62,10 +63,10 @@ def check_motion(dataset: Dataset) -> Check:
     The state's changes are explained by the actions of each delay and the state itself, so that velocities and
     positions are both found. That a robot moves some time after it is told is as it should be.
     """
-    frames = sum(one.length for one in dataset.episodes)
-    if frames < ENOUGH_FRAMES:
-        return Check(name="motion", said=f"not tried: {frames} frames are too few", tried=False)
-    shares = {k: explained(dataset, k) for k in range(LONGEST_DELAY + 1)}
+    steps = [sum(max(0, one.length - 1 - k) for one in dataset.episodes) for k in range(LONGEST_DELAY + 1)]
+    if steps[0] < ENOUGH_STEPS:
+        return Check(name="motion", said=f"not tried: {steps[0]} steps are too few", tried=False)
+    shares = {k: explained(dataset, k) for k, left in enumerate(steps) if left >= ENOUGH_STEPS}
     best = max(shares, key=lambda k: shares[k])
     numbers = {"explained": shares[0], "explained_when_undone": shares[best]}
     if best and shares[best] > EXPLAINED and shares[best] - shares[0] > MORE:
