@@ -7,7 +7,7 @@ import pytest
 
 from maquette.core.errors import UserError
 from maquette.language.interface import Completion
-from maquette.language.recipes import carry_out_chat, named
+from maquette.language.recipes import RECIPES, carry_out_chat
 from maquette.language.scene_chat import (
     WAYS,
     SceneConversations,
@@ -100,12 +100,12 @@ def test_rows_grow_at_the_end_and_hold_the_same_conversations():
 
 
 def test_the_recipes_stages_are_all_its_steps_and_end_at_the_models_context():
-    recipe = named("tiny-chat")
+    recipe = RECIPES["tiny-chat"]
     assert sum(steps for steps, _, _ in recipe.stages) == recipe.train.steps
     assert recipe.stages[-1][2] == recipe.model.context > recipe.stages[0][2]
 
 
 def test_rows_that_cannot_be_shared_out_are_refused_before_anything_is_learnt(tmp_path):
     with pytest.raises(UserError, match="Batches of 8 and 5 rows cannot be cut into 2 processes"):
-        carry_out_chat(named("tiny-chat"), tmp_path / "model", world=World(size=2))
+        carry_out_chat(RECIPES["tiny-chat"], tmp_path / "model", world=World(size=2))
     assert not (tmp_path / "model").exists()

@@ -287,5 +287,5 @@ def doctor(command: Doctor) -> int:
     return 1 if found.faults else 0
 
 
-def _bar(*, quiet: bool = False) -> Progress:
-    return counting_bar(Console(stderr=True, quiet=quiet))
+def _bar() -> Progress:
+    return counting_bar(Console(stderr=True))

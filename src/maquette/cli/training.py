@@ -88,7 +88,7 @@ def _refuse_strangers(command: Train) -> None:
     if command.overfit and name not in CLIPS:
         raise UserError(f"--overfit goes with {' or '.join(CLIPS)}; leave it out for {name}.")
     if name in CLIPS and (command.text or command.dataset or command.tensorboard):
-        raise UserError(f"--text, --dataset and --tensorboard go with language recipes; {name} has --clips.")
+        raise UserError(f"{name} learns from clips; leave --text, --dataset and --tensorboard out.")
     if name in CLIPS and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"{name} trains in one process; start it without torchrun.")
     if name in POLICIES and (not command.dataset or command.text):
@@ -120,11 +120,11 @@ def _as_asked(config: "TrainConfig", command: Train) -> "TrainConfig":
 
 
 def _on_words(command: Train, allocator: str) -> int:
-    from maquette.language.recipes import carry_out, named
+    from maquette.language.recipes import RECIPES, carry_out
     from maquette.language.tokenizers import prepare
     from maquette.worlds.text.outside import Folder, HubDataset
 
-    recipe = named(command.recipe)
+    recipe = RECIPES[command.recipe]
     recipe = replace(recipe, train=_as_asked(recipe.train, command))
     if recipe.learns == "conversations":
         if command.text or command.dataset:
@@ -271,9 +271,9 @@ def _on_clips(command: Train, allocator: str) -> int:
 
 def _shortened(command: Train) -> "video.Recipe":
     """The recipe with the command's seed and device; of fewer steps for the one, there are fewer for the other."""
-    from maquette.video.recipes import named
+    from maquette.video.recipes import RECIPES
 
-    recipe, steps = named(command.recipe), None if command.overfit else command.steps
+    recipe, steps = RECIPES[command.recipe], None if command.overfit else command.steps
     share = 1.0 if steps is None else min(1.0, steps / recipe.training.steps)
     own = {"seed": command.seed, "device": command.device}
     return replace(

@@ -8,7 +8,7 @@ from typing import Literal
 from tokenizers import Tokenizer
 
 from maquette.core.devices import compile_pays, pick_device
-from maquette.core.errors import UserError, did_you_mean
+from maquette.core.errors import UserError
 from maquette.core.files import write_json
 from maquette.core.seeds import torch_generator
 from maquette.language import checkpoints, scene_chat, tokenizers
@@ -111,17 +111,6 @@ RECIPES = {
         learns="conversations",
     ),
 }
-
-
-def named(name: str) -> Recipe:
-    """A recipe by name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in RECIPES:
-        raise UserError(f"There is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
-    return RECIPES[name]
 
 
 def carry_out(

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from maquette.core.devices import pick_device
-from maquette.core.errors import UserError, did_you_mean
 from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language.llama import LlamaConfig
 from maquette.train.loop import TrainConfig, train
@@ -112,17 +111,6 @@ RECIPES = {
         rows=16,
     ),
 }
-
-
-def named(name: str) -> Recipe:
-    """A recipe by name.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in RECIPES:
-        raise UserError(f"There is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
-    return RECIPES[name]
 
 
 def carry_out(
@@ -320,10 +308,3 @@ class Losses:
         """Keep one."""
         if "loss" in values:
             self.values.append(values["loss"])
-
-
-def pixel_error(autoencoder: Autoencoder, clips: Clips) -> float:
-    """Mean absolute difference, of 255, between clips and what comes back."""
-    with torch.no_grad():
-        x = as_numbers(clips.frames)
-        return float((autoencoder.decode(autoencoder.encode(x)) - x).abs().mean()) * 127.5

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from maquette.worlds.scene.geometry import HAND, outline
-from maquette.worlds.scene.state import Clip, Drawer, Ground, Robot, Scene, Screen, Thing, Water, Zone
+from maquette.worlds.scene.state import Clip, Drawer, Robot, Scene, Screen, Thing, Water, Zone
 from maquette.worlds.scene.vocabulary import SIZES
 from maquette.worlds.scene.words import lexicon
 
@@ -221,14 +221,6 @@ class Facts:
     def zone_of(self, i: int, *, end: bool = False) -> Zone | None:
         """The zone in which a thing clearly lies."""
         return next((zone for zone in self.zones if self.in_zone(i, zone, end=end)), None)
-
-    def grounded(self, i: int) -> bool | None:
-        """Whether a thing stands on the ground."""
-        ground = next((part for part in self.state.scenery if isinstance(part, Ground)), None)
-        if ground is None:
-            return None
-        low = self.start[i][1] - self.extent(self.things[i], self.angle[i], -1)
-        return clearly(abs(low - ground.height), lexicon.TOUCHING)
 
     def wet(self, i: int) -> bool | None:
         """Whether a thing's centre is under water, or all of it above."""

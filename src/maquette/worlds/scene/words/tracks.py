@@ -95,21 +95,6 @@ class Tracks:
         ratio = self.path_length(i) / max(self.path_length(j), 1e-9)
         return clearly(ratio, lexicon.FASTER) if self.moves(i) else None
 
-    def trend(self, i: int) -> str | None:
-        """slow down or speed up, of what never turns back."""
-        speeds = np.linalg.norm(self.velocity[:, i], axis=1)
-        steps = np.linalg.norm(np.diff(self.position[:, i], axis=0), axis=1) / self.dt
-        first = int(np.argmax(steps > PACE / 2))
-        if self.moves(i) is not True or self.only_way(i) is None or len(steps) - first < 7:
-            return None
-        ratios = []
-        for series in (speeds[first:], steps[first:]):
-            third = len(series) // 3
-            ratios.append(float(series[-third:].mean() / max(series[:third].mean(), 1e-9)))
-        if max(ratios) <= lexicon.SLOWS.yes:
-            return "slow down"
-        return "speed up" if min(ratios) >= lexicon.SPEEDS.yes else None
-
     # ---- what holds a thing ----
 
     def air(self, i: int) -> Float[np.ndarray, " frames"]:
