@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from maquette.nn import linear as linears
 from maquette.nn.cache import KeyValueCache
-from maquette.nn.layers import RMSNorm, SwiGLU
+from maquette.nn.layers import GatedMLP, RMSNorm
 from maquette.nn.linear import Linear
 from maquette.nn.masks import blockwise_mask, causal_mask, document_mask, prefix_mask
 from maquette.nn.rope import Llama3Scaling, frequencies, rotary_angles, rotate
@@ -256,12 +256,18 @@ def test_rms_norm_of_bfloat16_is_taken_in_float32():
     torch.testing.assert_close(norm(x).float(), exact, rtol=2**-7, atol=0)  # one rounding to 8 bits
 
 
-def test_swiglu_is_its_formula():
-    mlp = _randomise(SwiGLU(6, 10))
+@pytest.mark.parametrize(
+    ("gate", "opened"),
+    [
+        ("SiLU", lambda g: g * torch.sigmoid(g)),
+        ("GELU", lambda g: 0.5 * g * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (g + 0.044715 * g**3)))),
+    ],
+)
+def test_a_gated_mlp_is_its_formula(gate, opened):
+    mlp = _randomise(GatedMLP(6, 10, gate))
     x = torch.randn(4, 6)
-    gate, up = mlp.gate_up.weight[:10], mlp.gate_up.weight[10:]
-    g = x @ gate.T
-    torch.testing.assert_close(mlp(x), (g * torch.sigmoid(g) * (x @ up.T)) @ mlp.down.weight.T)
+    g, up = x @ mlp.gate_up.weight[:10].T, x @ mlp.gate_up.weight[10:].T
+    torch.testing.assert_close(mlp(x), (opened(g) * up) @ mlp.down.weight.T)
 
 
 @pytest.mark.parametrize("bias", [False, True])

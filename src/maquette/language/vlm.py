@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from maquette.core.errors import UserError
 from maquette.language.vision import VisionConfig, VisionTower
 from maquette.nn.apart import Kept, alone, look
-from maquette.nn.geglu import geglu_block
 from maquette.nn.layers import RMSNorm
 from maquette.nn.linear import Linear
 from maquette.nn.rope import frequencies, rotary_angles
@@ -61,7 +60,7 @@ class VisionLanguageConfig:
     def stream(self, width: int, hidden: int) -> StreamConfig:
         """A stream of that width that can attend together with the language's."""
         shape = {"heads": self.heads, "kv_heads": self.kv_heads, "head_dim": self.head_dim, "norm_eps": self.norm_eps}
-        return StreamConfig(width=width, hidden=hidden, **shape)
+        return StreamConfig(width=width, hidden=hidden, gate="GELU", **shape)
 
 
 PALIGEMMA = VisionLanguageConfig(
@@ -101,7 +100,7 @@ class VisionLanguage(nn.Module):
         self.tower = VisionTower(c.vision)
         self.projection = Linear(c.vision.width, c.width, bias=True)
         self.embedding = nn.Embedding(c.vocabulary, c.width)
-        self.blocks = nn.ModuleList(geglu_block(c.stream(c.width, c.hidden), *riders) for _ in range(c.layers))
+        self.blocks = nn.ModuleList(Block(c.stream(c.width, c.hidden), *riders) for _ in range(c.layers))
         self.norm = RMSNorm(c.width, c.norm_eps)
         self.register_buffer("frequency", None, persistent=False)
         self.settle()

@@ -1,5 +1,7 @@
 """The small parts every model is made of."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -21,15 +23,21 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
-class SwiGLU(nn.Module):
-    """Gated MLP (Shazeer 2020, arXiv:2002.05202): W_down (SiLU(W_gate x) ⊙ W_up x)."""
+Gate = Literal["SiLU", "GELU"]
+"""SwiGLU's, as Llama has it, or GeGLU's, as Gemma has it: there GELU is taken by its tanh formula."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+
+class GatedMLP(nn.Module):
+    """Gated MLP (Shazeer 2020, arXiv:2002.05202): W_down (gate(W_gate x) ⊙ W_up x)."""
+
+    def __init__(self, width: int, hidden: int, gate: Gate) -> None:
         super().__init__()
+        self.gate = gate
         self.gate_up = Linear(width, hidden, hidden)
         self.down = Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "*any width"]) -> Float[Tensor, "*any width"]:
         """Apply to every token alone."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        opened = F.silu(gate) if self.gate == "SiLU" else F.gelu(gate, approximate="tanh")
+        return self.down(opened * up)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from maquette.nn.cache import Cache
-from maquette.nn.layers import RMSNorm, SwiGLU
+from maquette.nn.layers import Gate, GatedMLP, RMSNorm
 from maquette.nn.linear import Linear
 from maquette.nn.masks import causal_mask
 from maquette.nn.rope import Pairing, rotate
@@ -34,6 +34,7 @@ class StreamConfig:
     kv_heads: int
     head_dim: int
     norm_eps: float = 1e-5
+    gate: Gate = "SiLU"
     pairing: Pairing = "rotate-half"
     qkv_bias: bool = False
     qk_norm: bool = False
@@ -52,7 +53,7 @@ class Stream(nn.Module):
         self.k_norm = RMSNorm(c.head_dim, c.norm_eps) if c.qk_norm else None
         self.out = Linear(c.heads * c.head_dim, c.width)
         self.mlp_norm = RMSNorm(c.width, c.norm_eps)
-        self.mlp = SwiGLU(c.width, c.hidden)
+        self.mlp = GatedMLP(c.width, c.hidden, c.gate)
 
     def project(
         self, x: Float[Tensor, "b t width"], rotary: Rotary | None
