@@ -20,7 +20,6 @@ from maquette.language.scene_sight import (
     Sights,
     answer_loss,
     asked_about,
-    count_written,
     draw_table,
     examination,
     examine,
@@ -32,6 +31,7 @@ from maquette.language.scene_sight import (
 from maquette.language.tokenizers import end_id
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import SIZES, vlm_config
+from maquette.language.weighted import count_weights
 from maquette.worlds.scene.vocabulary import is_held_out
 from maquette.worlds.scene.words import interpreter
 from maquette.worlds.scene.words.conversations import SO
@@ -127,8 +127,8 @@ def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
             assert a["targets"][row, length - 1] == end
     whole = source.batch(EVERY - 1)
     assert len(whole["tokens"]) == 12
-    assert float(count_written(whole)) > 1.5 * float(count_written(a)), "a picture is told at length"
-    assert float(count_written(a)) == pytest.approx(float(a["weights"].sum()))
+    assert float(count_weights(whole)) > 1.5 * float(count_weights(a)), "a picture is told at length"
+    assert float(count_weights(a)) == pytest.approx(float(a["weights"].sum()))
     first = sights(tokenizer, telling=2).batch(1)
     assert len(first["images"].flatten(1).unique(dim=0)) == 12, "a picture a row"
     assert (first["prompt"][0] == first["prompt"]).all(), "and nothing but what it shows"

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from maquette.core.seeds import torch_generator
@@ -13,6 +12,7 @@ from maquette.language.llama import Llama, LlamaConfig, count_targets, next_toke
 from maquette.language.tokenizers import Prepared
 from maquette.train import checkpoint
 from maquette.train.distributed import World
+from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.worlds.text.tokens import PackedTokens, Tokens, validation_batches
@@ -98,14 +98,7 @@ def validation_loss(
     batches = validation_batches(tokens, length=length, rows=rows, limit=limit)
 
     def evaluate(model: nn.Module) -> dict[str, float]:
-        device = next(model.parameters()).device
-        total = torch.zeros((), dtype=torch.float64)
-        items = 0
-        for batch in batches:
-            moved = {name: value.to(device) for name, value in batch.items()}
-            total += next_token_loss(model, moved).double().cpu()
-            items += batch["targets"].numel()
-        nats = float(total) / items
+        nats = mean_loss(model, next_token_loss, count_targets, batches)
         return {"validation_loss": nats, "bits_per_byte": nats / math.log(2) / tokens.bytes_per_token}
 
     return evaluate

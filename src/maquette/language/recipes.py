@@ -17,6 +17,7 @@ from maquette.language.chat import save_template
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.pretrain import pretrain, validation_loss
+from maquette.language.weighted import count_weights
 from maquette.train.distributed import World
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
@@ -183,7 +184,7 @@ def carry_out_chat(
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
         scene_chat.conversation_loss,
-        scene_chat.count_weights,
+        count_weights,
         scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed).batch,
         replace(recipe.train, compile=compile),
         directory=out / "training",

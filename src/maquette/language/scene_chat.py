@@ -6,7 +6,6 @@ from itertools import accumulate
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from tokenizers import AddedToken, Tokenizer, normalizers
 from torch import Tensor, nn
@@ -18,6 +17,8 @@ from maquette.language.engine.engine import Engine
 from maquette.language.interface import Message, Sampling
 from maquette.language.replies import with_replies
 from maquette.language.tokenizers import END, end_id, train_bpe
+from maquette.language.weighted import count_weights, weighted_loss
+from maquette.train.judging import mean_loss
 from maquette.worlds.scene.words.conversations import (
     GREETINGS,
     OFFER,
@@ -144,14 +145,7 @@ def _batch(found: Sequence[tuple[list[int], list[float]]], length: int, end: int
 
 def conversation_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Cross-entropy in nats, summed over the targets by what each counts."""
-    logits = model(batch["tokens"])
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none")
-    return (nats * batch["weights"].flatten()).sum()
-
-
-def count_weights(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """What the targets of `conversation_loss` count together."""
-    return batch["weights"].sum()
+    return weighted_loss(model(batch["tokens"]), batch)
 
 
 def held_out_loss(
@@ -161,13 +155,7 @@ def held_out_loss(
     found = [conversation_row(tokenizer, 0, number, held_out=True) for number in range(conversations)]
     held = [_batch(found[i : i + rows], length, end_id(tokenizer)) for i in range(0, conversations, rows)]
 
-    def evaluate(model: nn.Module) -> dict[str, float]:
-        device = next(model.parameters()).device
-        moved = [{name: value.to(device) for name, value in batch.items()} for batch in held]
-        nats = sum(float(conversation_loss(model, batch)) for batch in moved)
-        return {"validation_loss": nats / sum(float(count_weights(batch)) for batch in held)}
-
-    return evaluate
+    return lambda model: {"validation_loss": mean_loss(model, conversation_loss, count_weights, held)}
 
 
 def examine(model: Engine, conversations: Sequence[Conversation]) -> list[Answered]:

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from maquette.language.answered import Answered, by_kind
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import end_id, train_bpe
 from maquette.language.vlm import VisionLanguage
+from maquette.language.weighted import weighted_loss
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.sampling import assignment
@@ -243,14 +243,7 @@ def pictures_of(scenes: Sequence[Scene], pixels: int) -> UInt8[Tensor, "scenes 1
 
 def answer_loss(model: nn.Module, batch: dict[str, Tensor]) -> Float[Tensor, ""]:
     """Cross-entropy in nats, summed over the answers' tokens as far as they are written."""
-    logits = model(batch["images"], batch["prompt"], batch["tokens"], batch["written"])
-    nats = F.cross_entropy(logits.flatten(0, 1).float(), batch["targets"].flatten(), reduction="none")
-    return (nats * batch["weights"].flatten()).sum()
-
-
-def count_written(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
-    """Of how many tokens `answer_loss` is the sum."""
-    return batch["weights"].sum()
+    return weighted_loss(model(batch["images"], batch["prompt"], batch["tokens"], batch["written"]), batch)
 
 
 @torch.no_grad()

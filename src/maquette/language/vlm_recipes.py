@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, sha256, write_json
@@ -19,7 +19,9 @@ from maquette.language import scene_sight, tokenizers
 from maquette.language.answered import Answered
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import vlm_config
+from maquette.language.weighted import count_weights
 from maquette.train.distributed import World
+from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
@@ -114,7 +116,7 @@ def carry_out(
     trained = train(
         VisionLanguage(config).initialise(torch_generator(seed, "initialise")),
         scene_sight.answer_loss,
-        scene_sight.count_written,
+        count_weights,
         sights.batch,
         recipe.train,
         directory=out / "training",
@@ -142,14 +144,9 @@ def _held_out_loss(sights: scene_sight.Sights) -> Callable[[nn.Module], dict[str
         name: [source.batch(step, held_out=True) for step in range(JUDGED)]
         for name, source in (("validation_loss", asked), ("telling_loss", told))
     }
-
-    def nats(model: nn.Module, batches: Sequence[dict[str, Tensor]]) -> float:
-        device = next(model.parameters()).device
-        moved = [{name: value.to(device) for name, value in batch.items()} for batch in batches]
-        found = sum(float(scene_sight.answer_loss(model, batch)) for batch in moved)
-        return found / sum(float(scene_sight.count_written(batch)) for batch in batches)
-
-    return lambda model: {name: nats(model, batches) for name, batches in held.items()}
+    return lambda model: {
+        name: mean_loss(model, scene_sight.answer_loss, count_weights, batches) for name, batches in held.items()
+    }
 
 
 def save(model: VisionLanguage, tokenizer: Tokenizer, recipe: VlmRecipe, directory: Path) -> None:

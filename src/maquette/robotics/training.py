@@ -26,6 +26,7 @@ from maquette.robotics.policies.contract import chunk_loss, count_actions
 from maquette.robotics.policies.heads import STEPS
 from maquette.robotics.policies.making import USUAL_HEAD, Shape, make
 from maquette.train.distributed import World
+from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
@@ -292,12 +293,7 @@ def _judge(
     batch = moments.at(moments.held_out[order])
     batch |= draw(len(order), generator)
 
-    def judge(policy: nn.Module) -> dict[str, float]:
-        device = next(policy.parameters()).device
-        moved = {name: value.to(device) for name, value in batch.items()}
-        return {"held_out_loss": float(chunk_loss(policy, moved) / count_actions(moved))}
-
-    return judge
+    return lambda policy: {"held_out_loss": mean_loss(policy, chunk_loss, count_actions, [batch])}
 
 
 def _count(dataset: Dataset, name: str) -> int:
