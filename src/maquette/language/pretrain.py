@@ -11,7 +11,7 @@ from maquette.core.seeds import torch_generator
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
 from maquette.language.tokenizers import Prepared
 from maquette.train import checkpoint
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
@@ -29,7 +29,7 @@ def pretrain(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     sinks: tuple[Sink, ...] = (),
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train a new Llama on batches of `rows` × `length` tokens; seed, data order and start all follow `config.seed`."""
     batches = PackedTokens(tokens=text.train, length=length, rows=rows, seed=config.seed)

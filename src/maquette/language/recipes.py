@@ -18,7 +18,7 @@ from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.pretrain import pretrain, validation_loss
 from maquette.language.weighted import count_weights
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
@@ -121,7 +121,7 @@ def carry_out(
     *,
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train, and leave in `out` a checkpoint folder in the Hugging Face layout, with its tokenizer and training.json.
 
@@ -144,7 +144,7 @@ def carry_out(
         progress=progress,
         world=world,
     )
-    if (world or World()).leads:
+    if world.leads:
         _leave(trained, text.tokenizer, out)
         write_record(out, trained, recipe=asdict(recipe), text=text.manifest)
     return trained
@@ -157,7 +157,7 @@ def carry_out_chat(
     sinks: Sequence[Sink] = (),
     stage: Callable[[str], None] = lambda name: None,
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> tuple[Trained, list[Answered]]:
     """The same for a recipe that learns conversations; at the end its answers on held-out scenes, by kind of question.
 
@@ -172,7 +172,7 @@ def carry_out_chat(
     Raises:
         UserError: a stage's rows cannot be shared out among the processes; and as `maquette.train.loop.train`.
     """
-    together, rows = (world or World()).size, [str(count) for _, count, _ in recipe.stages]
+    together, rows = world.size, [str(count) for _, count, _ in recipe.stages]
     if any(int(count) % together for count in rows):  # now, not when the last stage begins
         raise UserError(f"Batches of {' and '.join(rows)} rows cannot be cut into {together} processes; start one.")
     stage("learning the vocabulary")
@@ -198,7 +198,7 @@ def carry_out_chat(
             "stages": recipe.stages[:-1],  # which end earlier where there are fewer steps
         },
     )
-    if not (world or World()).leads:
+    if not world.leads:
         return trained, []
     _leave(trained, tokenizer, out)
     save_template(scene_chat.TEMPLATE, out)

@@ -20,7 +20,7 @@ from maquette.language.answered import Answered
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import vlm_config
 from maquette.language.weighted import count_weights
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
@@ -85,7 +85,7 @@ def carry_out(
     sinks: Sequence[Sink] = (),
     stage: Callable[[str], None] = lambda name: None,
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave the model's folder in `out`; its answers on held-out tables, by kind of question.
 
@@ -126,7 +126,7 @@ def carry_out(
         world=world,
         made_of={"architecture": asdict(config), "tokenizer": tokenizer.to_str()},
     )
-    if not (world or World()).leads:
+    if not world.leads:
         return trained, []
     model = trained.model.cpu().eval()
     assert isinstance(model, VisionLanguage)

@@ -25,7 +25,7 @@ from maquette.robotics.normalisation import OF_HEAD, normaliser
 from maquette.robotics.policies.contract import chunk_loss, count_actions
 from maquette.robotics.policies.heads import STEPS
 from maquette.robotics.policies.making import USUAL_HEAD, Shape, make
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
@@ -108,7 +108,7 @@ def carry_out(
     sinks: Sequence[Sink] = (),
     reading: Progress = lambda done, total: None,
     progress: Progress | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train on the dataset in `directory`, and leave the policy's folder in `out`.
 
@@ -141,7 +141,7 @@ def carry_out(
         progress=progress,
         world=world,
     )
-    if (world or World()).leads:
+    if world.leads:
         deployed.policy.cpu()
         save(deployed, out)
         write_record(out, trained, recipe=asdict(recipe), dataset=str(directory))
@@ -172,7 +172,7 @@ def fit(
     directory: Path | None = None,
     sinks: Sequence[Sink] = (),
     progress: Progress | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train the policy in place.
 

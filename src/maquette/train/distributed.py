@@ -75,6 +75,10 @@ class World:
             dist.barrier()
 
 
+ALONE = World()
+"""One process, which trains by itself."""
+
+
 def join_world(strategy: Strategy = "ddp") -> World:
     """The world that `torchrun` made, read from its environment variables; alone without it. It is left at exit."""
     size = int(os.environ.get("WORLD_SIZE", "1"))

@@ -22,6 +22,7 @@ from maquette.core.files import fingerprint, sole_writer
 from maquette.core.seeds import seed_everything
 from maquette.train import checkpoint
 from maquette.train.distributed import (
+    ALONE,
     World,
     refuse_sharded_muon,
     spread_model_state,
@@ -121,7 +122,7 @@ def train(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
     made_of: Mapping[str, Any] | None = None,
     experience: Experience | None = None,
     watch: Callable[[], dict[str, float]] | None = None,
@@ -146,7 +147,6 @@ def train(
         UserError: the loss is not finite (the batch is named), a checkpoint is broken or of another run, the
             directory is in use, the disk is full.
     """
-    world = world or World()
     refuse_sharded_muon(config.optimizer.kind, world)
     held = sole_writer(directory) if directory is not None and world.leads else contextlib.nullcontext()
     with held:

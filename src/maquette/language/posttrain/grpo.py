@@ -24,7 +24,7 @@ from maquette.language.posttrain.policy import Policy
 from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.language.posttrain.watching import Meter
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.loop import Batch, Trained, train
 from maquette.train.metrics import Sink
 
@@ -39,7 +39,7 @@ def grpo(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train `policy.model` in place on the prompts of `rows`, from the newest checkpoint in `directory` if any.
 
@@ -48,7 +48,6 @@ def grpo(
     Raises:
         UserError: prompts that do not fit the model, a reward that is no number, and as `maquette.train.loop.train`.
     """
-    world = world or World()
     _refuse(config, rows, world)
     experience = Experience(
         policy=policy,

@@ -20,7 +20,7 @@ from maquette.language.llama import count_targets
 from maquette.language.posttrain.examples import Example
 from maquette.language.posttrain.policy import Policy
 from maquette.nn.masks import document_mask
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.loop import Batch, Objective, TrainConfig, Trained, train
 from maquette.train.metrics import Sink
 
@@ -120,7 +120,7 @@ def sft(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
-    world: World | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train `policy.model` in place on the examples' replies; see `maquette.train.loop.train`.
 

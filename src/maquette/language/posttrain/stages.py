@@ -19,7 +19,7 @@ from maquette.language.posttrain.rejection import RejectionConfig
 from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.sft import SftConfig, reply_loss, rows_of, sft
 from maquette.language.posttrain.switches import GrpoConfig
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.loop import Trained
 from maquette.train.metrics import Sink
 from maquette.train.record import write_record
@@ -34,7 +34,7 @@ class Stage:
     out: Path
     sinks: Sequence[Sink] = ()
     progress: Callable[[int, int], None] | None = None
-    world: World | None = None
+    world: World = ALONE
 
     def __post_init__(self) -> None:
         if self.out.resolve() == self.model.resolve():
@@ -122,7 +122,7 @@ def draw(
     Raises:
         UserError: as `load_policy`, `read_rows` and `accepted`, or what was put down is of other settings.
     """
-    world = stage.world or World()
+    world = stage.world
     policy, rows = load_policy(stage.model), read_rows(stage.data)
     policy.model.to(device)
     longest = max(len(policy.ask(prompt_of(row))) for row in rows)
@@ -162,7 +162,7 @@ def _begin(folder: Path, world: World, made_of: Mapping[str, Any]) -> None:
 
 
 def _leave(stage: Stage, policy: Policy, made: Mapping[str, Any], trained: Trained) -> None:
-    if not (stage.world or World()).leads:
+    if not stage.world.leads:
         return
     policy.model.to("cpu")
     save_policy(policy.model, stage.model, stage.out)
