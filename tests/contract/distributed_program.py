@@ -8,7 +8,7 @@ import torch
 from maquette.core.seeds import torch_generator
 from maquette.language.checkpoints import save
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
-from maquette.train.distributed import World, join_world
+from maquette.train.distributed import ALONE, World, join_world
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.schedules import Schedule
 
@@ -33,7 +33,7 @@ def batches(step: int) -> dict[str, torch.Tensor]:
     return {"tokens": text[:, :-1], "targets": targets}
 
 
-def run(directory: Path, world: World | None = None, config: TrainConfig = CONFIG) -> Trained:
+def run(directory: Path, world: World = ALONE, config: TrainConfig = CONFIG) -> Trained:
     """One training."""
     torch.set_num_threads(1)
     model = Llama(MODEL).initialise(torch_generator(0, "init"))

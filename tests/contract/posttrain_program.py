@@ -18,7 +18,7 @@ from maquette.language.posttrain.rejection import RejectionConfig
 from maquette.language.posttrain.sft import SftConfig, sft
 from maquette.language.posttrain.stages import Stage, draw
 from maquette.language.posttrain.switches import GrpoConfig, Switches
-from maquette.train.distributed import World, join_world
+from maquette.train.distributed import ALONE, World, join_world
 from maquette.train.loop import TrainConfig
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
@@ -47,7 +47,7 @@ def reward(reply: str, row: Mapping[str, Any]) -> dict[str, float]:
     return {"correct": float(reply[:1] <= row["completion"])}
 
 
-def run(directory: Path, steps: int, world: World | None = None) -> None:
+def run(directory: Path, steps: int, world: World = ALONE) -> None:
     """Both stages, telling every step."""
     torch.set_num_threads(1)
     tokenizer = tokenizers.byte_tokenizer()
@@ -66,14 +66,14 @@ def run(directory: Path, steps: int, world: World | None = None) -> None:
     grpo(policy, ROWS, reward, settings, directory=directory / "grpo", progress=report, world=world)
 
 
-def draw_replies(directory: Path, model: Llama, world: World | None) -> None:
+def draw_replies(directory: Path, model: Llama, world: World) -> None:
     """Lines of the fine-tuned model's own replies, from a folder as a command reads it."""
     folder, data = directory / "model", directory / "prompts.jsonl"
-    if (world or World()).leads:
+    if world.leads:
         checkpoints.save(model, folder)
         tokenizers.save(tokenizers.byte_tokenizer(), folder)
         data.write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in ROWS))
-    (world or World()).wait()
+    world.wait()
     config = RejectionConfig(samples=4, keep=4, max_tokens=20, rows=8)
     draw(Stage(model=folder, data=data, out=directory / "replies.jsonl", world=world), config)
 

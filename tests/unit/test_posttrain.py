@@ -31,7 +31,7 @@ from maquette.language.posttrain.sft import SftConfig, laid_out, pack, reply_los
 from maquette.language.posttrain.switches import PRESETS, GrpoConfig, Switches, cost, preset
 from maquette.language.posttrain.watching import WINDOW, Meter, sentences
 from maquette.train import checkpoint
-from maquette.train.distributed import World
+from maquette.train.distributed import ALONE, World
 from maquette.train.loop import TrainConfig
 from maquette.train.metrics import read_metrics
 from maquette.train.optimizers import OptimizerConfig
@@ -409,7 +409,7 @@ def incline(policy, token):
         policy.model.head.weight[token] += 0.2 * policy.model.features(torch.tensor([[97]]))[0, 0]
 
 
-def run_of(directory, *, world=None, seed=0, steps=3, **changes):
+def run_of(directory, *, world=ALONE, seed=0, steps=3, **changes):
     policy = policy_of(seed)
     config = {"prompts": 4, "group": 4, "max_tokens": 3, "rows": 16, "switches": Switches(kl=0.1)} | changes
     rows = [{"prompt": text} for text in ("a", "bc", "d", "ef", "g", "hi")]
