@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from maquette.core.errors import UserError
 from maquette.core.files import sha256
-from maquette.language import vlm_recipes
+from maquette.language import vlm_folder, vlm_recipes
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import byte_tokenizer
 from maquette.robotics import deployment
@@ -335,7 +335,7 @@ def test_a_policy_begins_with_a_vision_language_model(home, tmp_path):
     vlm_recipes.carry_out(
         replace(recipe, size="tiny", pixels=16, pictures=2, asked=2, examined=(2, 2), train=train), tmp_path / "vlm"
     )
-    seen, dataset = vlm_recipes.load(tmp_path / "vlm"), Dataset(home / "data")
+    seen, dataset = vlm_folder.load(tmp_path / "vlm"), Dataset(home / "data")
     deployed = new_policy(a_recipe("pi0"), dataset, tmp_path / "vlm")
     ours, theirs = deployed.policy.trunk.vlm.state_dict(), seen.model.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from maquette.cli import commands
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
-from maquette.language import vlm_recipes
+from maquette.language import vlm_folder, vlm_recipes
 from maquette.language.prompts import padded
 from maquette.language.scene_sight import (
     CAPTION,
@@ -174,7 +175,7 @@ def test_a_folder_says_what_it_is_and_answers_as_the_model_did(folder):
     told = json.loads((folder / "training.json").read_text())
     assert told["examination"][-1]["n"] == 10
     assert np.isfinite(told["final"]["validation_loss"])
-    seen = vlm_recipes.load(folder)
+    seen = vlm_folder.load(folder)
     assert (seen.size, seen.pixels) == ("tiny", 16)
     held = examination(5, 2)
     assert [one.right for one in examine(seen.model, seen.tokenizer, held)] == [
@@ -182,19 +183,30 @@ def test_a_folder_says_what_it_is_and_answers_as_the_model_did(folder):
     ]
 
 
+def test_inspect_says_what_it_is(folder, capsys):
+    assert commands.run(["inspect", str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "sees and answers" in told
+    assert "broken" not in told
+    assert commands.run(["inspect", str(folder), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    assert (facts["size"], facts["pixels"]) == ("tiny", 16)
+    assert facts["parameters"] == sum(p.numel() for p in vlm_folder.load(folder).model.parameters())
+
+
 def test_what_is_no_model_is_refused_in_a_sentence(folder, tmp_path):
     with pytest.raises(UserError, match=r"has no vlm\.json"):
-        vlm_recipes.load(tmp_path)
+        vlm_folder.load(tmp_path)
     for file in ("vlm.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"):
         (tmp_path / file).write_bytes((folder / file).read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
     weights["norm.weight"] += 1
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(UserError, match=r"is not what vlm\.json was written with"):
-        vlm_recipes.load(tmp_path)
+        vlm_folder.load(tmp_path)
     (tmp_path / "vlm.json").write_text("{}")
     with pytest.raises(UserError, match="not a model's card"):
-        vlm_recipes.load(tmp_path)
+        vlm_folder.load(tmp_path)
     with pytest.raises(UserError, match="did you mean 'tiny'"):
         vlm_config("tyni", pixels=16, vocabulary=9)
 

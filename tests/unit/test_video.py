@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from maquette.cli import commands
 from maquette.core.errors import UserError
 from maquette.core.media import write_mp4, write_png
 from maquette.language.llama import LlamaConfig
@@ -345,9 +346,11 @@ def test_a_clip_too_long_for_memory_is_refused_before_it_is_begun(trained, monke
         studio.generate([clips.captions[0]], frames=4001)
 
 
-def test_a_folder_that_is_damaged_or_of_another_kind_is_refused(trained, tmp_path):
+def test_a_folder_says_what_it_is_and_a_damaged_one_or_another_kind_is_refused(trained, tmp_path, capsys):
     studio, _, _ = trained
     studio.save(tmp_path)
+    assert commands.run(["inspect", str(tmp_path)]) == 0
+    assert "text to video" in capsys.readouterr().out
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         Studio.load(tmp_path)

@@ -7,7 +7,8 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -66,9 +67,12 @@ def inspect(command: Inspect) -> int:
         return robots.inspect_policy(command)
     if command.sheet:
         raise UserError(f"--sheet draws datasets, and {command.directory} is none; leave it out.")
-    from maquette.language.inspection import inspect_folder
+    from maquette.language.inspection import Inspection, checksums, inspect_folder
 
-    found = inspect_folder(command.directory, rows=command.rows, context=command.context)
+    if facts := _facts_of_others(command.directory):
+        found = Inspection(facts=facts, files=checksums(command.directory), problems=())
+    else:
+        found = inspect_folder(command.directory, rows=command.rows, context=command.context)
     if command.json:
         print(json.dumps(asdict(found), indent=1, ensure_ascii=False))
         return 1 if found.problems else 0
@@ -81,6 +85,34 @@ def inspect(command: Inspect) -> int:
     for problem in found.problems:
         print(f"broken: {problem}")
     return 1 if found.problems else 0
+
+
+def _facts_of_others(directory: Path) -> dict[str, Any]:
+    """What a folder holds that is neither language's nor a policy's; nothing where it is none of these.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    from maquette.language import vlm_folder
+    from maquette.nn.layers import parameters_of
+    from maquette.video.studio import Studio, is_studio
+
+    if (directory / vlm_folder.CARD).exists():
+        seen = vlm_folder.load(directory)
+        facts = {"model": "sees and answers", "size": seen.size, "pixels": seen.pixels}
+        return facts | {"vocabulary": seen.tokenizer.get_vocab_size(), "parameters": parameters_of(seen.model)}
+    if not is_studio(directory):
+        return {}
+    studio = Studio.load(directory)
+    facts = {"model": "text to video", "predicts": studio.predicts, "words": len(studio.vocabulary.words)}
+    return (
+        facts
+        | asdict(studio.format)
+        | {
+            f"parameters of the {name}": parameters_of(part)
+            for name, part in (("autoencoder", studio.autoencoder), ("transformer and its reader", studio.model))
+        }
+    )
 
 
 def chat(command: Chat) -> int:

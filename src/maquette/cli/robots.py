@@ -90,8 +90,8 @@ def is_policy(directory: Path) -> bool:
 
 def inspect_policy(command: "Inspect") -> int:
     """Print what a policy's numbers mean; a folder that is damaged is refused."""
+    from maquette.nn.layers import parameters_of
     from maquette.robotics.deployment import load
-    from maquette.robotics.policies.making import parameters_of
 
     deployed = load(command.directory)
     facts: dict[str, Any] = asdict(deployed.card) | {"parameters": parameters_of(deployed.policy)}

@@ -59,8 +59,12 @@ def inspect_folder(directory: Path, *, rows: int = ROWS, context: int | None = N
         facts |= _text(directory, config)
     except UserError as error:
         problems.append(str(error))
-    files = {path.name: sha256(path) for path in sorted(directory.iterdir()) if path.is_file()}
-    return Inspection(facts=facts, files=files, problems=tuple(problems))
+    return Inspection(facts=facts, files=checksums(directory), problems=tuple(problems))
+
+
+def checksums(directory: Path) -> dict[str, str]:
+    """SHA-256 of its files, by name."""
+    return {path.name: sha256(path) for path in sorted(directory.iterdir()) if path.is_file()}
 
 
 def _architecture(config: LlamaConfig) -> dict[str, Any]:

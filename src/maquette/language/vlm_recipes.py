@@ -1,23 +1,16 @@
-"""Named vision-language models: `maquette train tiny-vlm` teaches one to caption table tops and to answer about them.
-
-A folder holds model.safetensors, tokenizer.json and vlm.json; robots' policies may begin with it.
-"""
+"""Named vision-language models: `maquette train tiny-vlm` teaches one to caption table tops and answer about them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import nn
 
-from maquette.core.errors import UserError
-from maquette.core.files import read_json, replacing, sha256, write_json
 from maquette.core.seeds import torch_generator
-from maquette.language import scene_sight, tokenizers
+from maquette.language import scene_sight
 from maquette.language.answered import Answered
 from maquette.language.vlm import VisionLanguage
+from maquette.language.vlm_folder import Sighted, save
 from maquette.language.vlm_sizes import vlm_config
 from maquette.language.weighted import count_weights
 from maquette.train.distributed import ALONE, World
@@ -28,7 +21,6 @@ from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
 
-CARD, WEIGHTS = "vlm.json", "model.safetensors"
 JUDGED = 3
 """Batches of held-out tables, of each sort, whose loss is told while it trains."""
 
@@ -64,18 +56,6 @@ class VlmRecipe:
 
 
 RECIPES = {"tiny-vlm": VlmRecipe(about="a small PaliGemma of the scene world's table tops")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sighted:
-    """A model from its folder."""
-
-    model: VisionLanguage
-    tokenizer: Tokenizer
-    size: str
-    pixels: int
-    weights: str
-    """SHA-256 of its file."""
 
 
 def carry_out(
@@ -130,7 +110,7 @@ def carry_out(
         return trained, []
     model = trained.model.cpu().eval()
     assert isinstance(model, VisionLanguage)
-    save(model, tokenizer, recipe, out)
+    save(Sighted(model=model, tokenizer=tokenizer, size=recipe.size, pixels=recipe.pixels), out)
     stage("examining")
     answered = scene_sight.examine(model, tokenizer, scene_sight.examination(*recipe.examined))
     write_record(out, trained, recipe=asdict(recipe), examination=[one.as_json() for one in answered])
@@ -147,43 +127,3 @@ def _held_out_loss(sights: scene_sight.Sights) -> Callable[[nn.Module], dict[str
     return lambda model: {
         name: mean_loss(model, scene_sight.answer_loss, count_weights, batches) for name, batches in held.items()
     }
-
-
-def save(model: VisionLanguage, tokenizer: Tokenizer, recipe: VlmRecipe, directory: Path) -> None:
-    """Write a model's folder; vlm.json comes last, so that a folder with one is whole.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    (directory / CARD).unlink(missing_ok=True)
-    with replacing(directory / WEIGHTS) as temporary:
-        weights = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
-        save_file(weights, temporary, metadata={"format": "pt"})
-    tokenizers.save(tokenizer, directory)
-    card = {"size": recipe.size, "pixels": recipe.pixels, "weights": sha256(directory / WEIGHTS)}
-    write_json(directory / CARD, card)
-
-
-def load(directory: Path) -> Sighted:
-    """Read a model's folder.
-
-    Raises:
-        UserError: it is none, or a file of it is missing or damaged.
-    """
-    if not (directory / CARD).exists():
-        raise UserError(f"{directory} has no {CARD}; give a folder that maquette train tiny-vlm made.")
-    card, path = read_json(directory / CARD), directory / WEIGHTS
-    if not isinstance(card, dict) or not {"size", "pixels", "weights"} <= card.keys():
-        raise UserError(f"{directory / CARD} is not a model's card; restore it from a copy.")
-    if not path.exists() or sha256(path) != card["weights"]:
-        raise UserError(f"{path} is not what {CARD} was written with; restore both from one copy.")
-    tokenizer = tokenizers.load(directory)
-    config = vlm_config(card["size"], pixels=card["pixels"], vocabulary=tokenizer.get_vocab_size())
-    model = VisionLanguage(config)
-    try:
-        model.load_state_dict(load_file(path))
-    except (RuntimeError, SafetensorError, OSError) as error:
-        raise UserError(f"{path} does not fit {CARD} ({str(error).splitlines()[0]}); restore both.") from error
-    return Sighted(
-        model=model.eval(), tokenizer=tokenizer, size=card["size"], pixels=card["pixels"], weights=card["weights"]
-    )

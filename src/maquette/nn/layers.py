@@ -41,3 +41,8 @@ class GatedMLP(nn.Module):
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         opened = F.silu(gate) if self.gate == "SiLU" else F.gelu(gate, approximate="tanh")
         return self.down(opened * up)
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many numbers it has to learn."""
+    return sum(p.numel() for p in model.parameters())

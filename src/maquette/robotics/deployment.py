@@ -6,19 +6,17 @@ due, what the cameras are called, how numbers are normalised, and from which dat
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.core.files import read_json, replacing, sha256, write_json
+from maquette.core.files import read_json
 from maquette.core.seeds import torch_generator
 from maquette.language import tokenizers
 from maquette.language.prompts import padded
@@ -26,8 +24,9 @@ from maquette.robotics.moments import fitted
 from maquette.robotics.normalisation import Normaliser, normaliser_from_json
 from maquette.robotics.policies.contract import Actions, Observation, Policy
 from maquette.robotics.policies.making import Shape, make
+from maquette.train.folders import check_weights, read_weights, write_card
 
-FORMAT, CARD, WEIGHTS = 1, "policy.json", "model.safetensors"
+FORMAT, CARD = 1, "policy.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,18 +182,13 @@ def refuse_mismatch(card: Card, robot: Robot, where: str) -> None:
 
 
 def save(deployed: Deployed, directory: Path) -> None:
-    """Write a policy's folder; policy.json comes last, so that a folder with one is whole.
+    """Write a policy's folder.
 
     Raises:
         UserError: it cannot be written.
     """
-    weights: dict[str, Tensor] = {n: t.detach().cpu().contiguous() for n, t in deployed.policy.state_dict().items()}
-    (directory / CARD).unlink(missing_ok=True)
-    with replacing(directory / WEIGHTS) as temporary:
-        save_file(weights, temporary, metadata={"format": "pt"})
-    tokenizers.save(deployed.tokenizer, directory)
-    card = asdict(deployed.card) | {"format": FORMAT, "weights": sha256(directory / WEIGHTS)}
-    write_json(directory / CARD, card)
+    card = asdict(deployed.card) | {"format": FORMAT}
+    write_card(directory, CARD, card, deployed.policy, partial(tokenizers.save, deployed.tokenizer))
 
 
 def load(directory: Path) -> Deployed:
@@ -207,15 +201,10 @@ def load(directory: Path) -> Deployed:
         raise UserError(f"{directory} has no {CARD}; give a folder that maquette train made of a policy.")
     raw = read_json(directory / CARD)
     card = _card(raw, directory / CARD)
-    path = directory / WEIGHTS
-    if not path.exists() or sha256(path) != raw.get("weights"):
-        raise UserError(f"{path} is not what {CARD} was written with; restore both from one copy.")
+    check_weights(directory, CARD, raw)
     tokenizer = tokenizers.load(directory)
     policy = make(card.shape)
-    try:
-        policy.load_state_dict(load_file(path))
-    except (RuntimeError, SafetensorError, OSError) as error:
-        raise UserError(f"{path} does not fit {CARD} ({str(error).splitlines()[0]}); restore both.") from error
+    read_weights(directory, CARD, policy)
     return Deployed(policy, tokenizer, card)
 
 

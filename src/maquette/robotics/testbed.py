@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from maquette.core.seeds import child_seed
-from maquette.language import vlm_recipes
+from maquette.language import vlm_folder, vlm_recipes
 from maquette.robotics.collecting import Collection, collect
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.moments import Moments
@@ -97,7 +97,7 @@ def make_sight(config: Sight, directory: Path, progress: Progress) -> float:
         train=training,
     )
     vlm_recipes.carry_out(recipe, directory / BACKBONE, progress=progress)
-    shape, tokens = vlm_recipes.load(directory / BACKBONE).model.config, 24  # of a prompt and an answer, about
+    shape, tokens = vlm_folder.load(directory / BACKBONE).model.config, 24  # of a prompt and an answer, about
     return 3 * shape.flops(1, tokens) * config.seeing_steps * config.pictures * config.asked
 
 

@@ -14,18 +14,19 @@ from maquette.core.files import read_json, sha256
 from maquette.core.seeds import torch_generator
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import SMALLEST, train_bpe
-from maquette.language.vlm_recipes import load as load_vlm
+from maquette.language.vlm_folder import load as load_vlm
 from maquette.robotics.collecting import SOURCE
 from maquette.robotics.datasets.layout import ACTION, STATE
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.datasets.validation import validate
-from maquette.robotics.deployment import WEIGHTS, Card, Deployed, Robot, load, refuse_mismatch, save
+from maquette.robotics.deployment import Card, Deployed, Robot, load, refuse_mismatch, save
 from maquette.robotics.moments import Moments, flat
 from maquette.robotics.normalisation import OF_HEAD, normaliser
 from maquette.robotics.policies.contract import chunk_loss, count_actions
 from maquette.robotics.policies.heads import STEPS
 from maquette.robotics.policies.making import USUAL_HEAD, Shape, make
 from maquette.train.distributed import ALONE, World
+from maquette.train.folders import WEIGHTS
 from maquette.train.judging import mean_loss
 from maquette.train.loop import TrainConfig, Trained, train
 from maquette.train.metrics import Sink
@@ -117,7 +118,7 @@ def carry_out(
         directory: a LeRobot dataset.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         parent: a policy's folder to begin with, instead of drawn weights.
-        vlm: a vision-language model's folder (`maquette.language.vlm_recipes`) that π0 begins with.
+        vlm: a vision-language model's folder (`maquette.language.vlm_folder`) that π0 begins with.
         sinks: further places for the numbers.
         reading: told (episodes read, episodes in all).
         progress: told (steps done, steps in all).

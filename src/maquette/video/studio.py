@@ -160,6 +160,13 @@ class Studio:
 KIND = "maquette text-to-video"
 
 
+def is_studio(directory: Path) -> bool:
+    """Whether a folder says that it is one."""
+    config = directory / "config.json"
+    said = read_json(config) if config.exists() else None
+    return isinstance(said, dict) and said.get("kind") == KIND
+
+
 def _weights(module: nn.Module) -> dict[str, Tensor]:
     """What is stored: a matrix that serves twice goes once."""
     stored, seen = {}, set()

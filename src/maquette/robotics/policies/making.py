@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
 
 from maquette.core.errors import UserError, did_you_mean
 from maquette.robotics.policies.act import Act, ActConfig
@@ -77,8 +76,3 @@ def _trunk(shape: Shape) -> Pi0 | DiffusionPolicy | Act:
         width, hidden = _ACT[shape.size]
         return Act(ActConfig(width=width, hidden=hidden, **robot, **eyes))
     return DiffusionPolicy(DiffusionPolicyConfig(widths=_UNET[shape.size], **robot, **eyes))
-
-
-def parameters_of(policy: nn.Module) -> int:
-    """How many there are."""
-    return sum(p.numel() for p in policy.parameters())
