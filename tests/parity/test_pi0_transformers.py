@@ -9,7 +9,8 @@ import transformers
 from maquette.core.errors import UserError
 from maquette.language.vision import VisionConfig
 from maquette.language.vlm import PALIGEMMA, VisionLanguage, VisionLanguageConfig
-from maquette.language.vlm_layout import from_layout, vlm_parts
+from maquette.language.vlm_layout import vlm_parts
+from maquette.nn.layouts import from_layout
 from maquette.robotics.policies.contract import Observation, Policy, chunk_loss
 from maquette.robotics.policies.heads import FlowHead
 from maquette.robotics.policies.pi0 import PI0, Pi0, Pi0Config

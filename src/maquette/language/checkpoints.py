@@ -7,7 +7,6 @@ The layout keeps apart what `nn/` fuses (q, k and v; gate and up) and pairs rota
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,42 +18,33 @@ from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, write_json
 from maquette.language.config_json import config_from_json, config_to_json
 from maquette.language.llama import Llama, LlamaConfig
+from maquette.nn.layouts import Part
 
 _INDEX = "model.safetensors.index.json"
 _WHOLE = "model.safetensors"
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Rows of one of our tensors and the name they have in the layout."""
-
-    theirs: str
-    ours: str
-    rows: slice
-
-
-def _parts(config: LlamaConfig) -> Iterator[_Part]:
+def _parts(config: LlamaConfig) -> Iterator[Part]:
     """Every tensor of the layout, with its place in ours."""
-    whole = slice(None)
-    yield _Part("model.embed_tokens.weight", "embedding.weight", whole)
+    yield Part("model.embed_tokens.weight", "embedding.weight")
     q, kv, h = config.heads * config.head_dim, config.kv_heads * config.head_dim, config.hidden
     for i in range(config.layers):
         theirs, ours = f"model.layers.{i}", f"blocks.{i}.streams.0"
-        yield _Part(f"{theirs}.input_layernorm.weight", f"{ours}.attention_norm.weight", whole)
+        yield Part(f"{theirs}.input_layernorm.weight", f"{ours}.attention_norm.weight")
         for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
-            yield _Part(f"{theirs}.self_attn.q_proj.{kind}", f"{ours}.qkv.{kind}", slice(0, q))
-            yield _Part(f"{theirs}.self_attn.k_proj.{kind}", f"{ours}.qkv.{kind}", slice(q, q + kv))
-            yield _Part(f"{theirs}.self_attn.v_proj.{kind}", f"{ours}.qkv.{kind}", slice(q + kv, q + 2 * kv))
+            yield Part(f"{theirs}.self_attn.q_proj.{kind}", f"{ours}.qkv.{kind}", slice(0, q))
+            yield Part(f"{theirs}.self_attn.k_proj.{kind}", f"{ours}.qkv.{kind}", slice(q, q + kv))
+            yield Part(f"{theirs}.self_attn.v_proj.{kind}", f"{ours}.qkv.{kind}", slice(q + kv, q + 2 * kv))
         for norm in ("q_norm", "k_norm") if config.qk_norm else ():
-            yield _Part(f"{theirs}.self_attn.{norm}.weight", f"{ours}.{norm}.weight", whole)
-        yield _Part(f"{theirs}.self_attn.o_proj.weight", f"{ours}.out.weight", whole)
-        yield _Part(f"{theirs}.post_attention_layernorm.weight", f"{ours}.mlp_norm.weight", whole)
-        yield _Part(f"{theirs}.mlp.gate_proj.weight", f"{ours}.mlp.gate_up.weight", slice(0, h))
-        yield _Part(f"{theirs}.mlp.up_proj.weight", f"{ours}.mlp.gate_up.weight", slice(h, 2 * h))
-        yield _Part(f"{theirs}.mlp.down_proj.weight", f"{ours}.mlp.down.weight", whole)
-    yield _Part("model.norm.weight", "norm.weight", whole)
+            yield Part(f"{theirs}.self_attn.{norm}.weight", f"{ours}.{norm}.weight")
+        yield Part(f"{theirs}.self_attn.o_proj.weight", f"{ours}.out.weight")
+        yield Part(f"{theirs}.post_attention_layernorm.weight", f"{ours}.mlp_norm.weight")
+        yield Part(f"{theirs}.mlp.gate_proj.weight", f"{ours}.mlp.gate_up.weight", slice(0, h))
+        yield Part(f"{theirs}.mlp.up_proj.weight", f"{ours}.mlp.gate_up.weight", slice(h, 2 * h))
+        yield Part(f"{theirs}.mlp.down_proj.weight", f"{ours}.mlp.down.weight")
+    yield Part("model.norm.weight", "norm.weight")
     if not config.tied:
-        yield _Part("lm_head.weight", "head.weight", whole)
+        yield Part("lm_head.weight", "head.weight")
 
 
 def to_layout(model: Llama) -> dict[str, Tensor]:

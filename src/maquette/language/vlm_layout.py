@@ -1,26 +1,10 @@
-"""transformers' names for the weights of a PaliGemma: where each of their tensors lies in ours, and back."""
+"""transformers' names for the weights of a PaliGemma: where each of their tensors lies in ours."""
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator
 
-import torch
-from torch import Tensor, nn
-
-from maquette.core.errors import UserError
 from maquette.language.vision import VisionConfig
 from maquette.language.vlm import VisionLanguageConfig
-
-
-class Part(NamedTuple):
-    """One of their tensors: some rows of one of ours."""
-
-    theirs: str
-    ours: str
-    rows: slice = slice(None)
-    shape: tuple[int, ...] | None = None
-    """Theirs, where it is another: a convolution's kernel is a row of ours."""
-    centred: bool = False
-    """Gemma's norms store their weight less one."""
+from maquette.nn.layouts import Part
 
 
 def vlm_parts(config: VisionLanguageConfig, theirs: str = "model.vlm.", ours: str = "vlm.") -> Iterator[Part]:
@@ -71,31 +55,3 @@ def _tower_parts(config: VisionConfig, theirs: str, ours: str) -> Iterator[Part]
                 yield Part(theirs=f"{a}.{name}.{kind}", ours=f"{b}.{its}.{kind}")
     for kind in ("weight", "bias"):
         yield Part(theirs=f"{theirs}.post_layernorm.{kind}", ours=f"{ours}.norm.{kind}")
-
-
-def to_layout(model: nn.Module, parts: Iterator[Part]) -> dict[str, Tensor]:
-    """A model's weights under their names."""
-    state, found = model.state_dict(), {}
-    for part in parts:
-        tensor = state[part.ours][part.rows]
-        found[part.theirs] = (tensor - 1 if part.centred else tensor).reshape(part.shape or tensor.shape).clone()
-    return found
-
-
-@torch.no_grad()
-def from_layout(model: nn.Module, parts: Iterator[Part], theirs: Mapping[str, Tensor]) -> None:
-    """Fill a model with their weights.
-
-    Raises:
-        UserError: one is missing, or has another shape.
-    """
-    state = model.state_dict()
-    for part in parts:
-        if part.theirs not in theirs:
-            raise UserError(f"The tensor {part.theirs} is missing; give all weights of the layout.")
-        target, source = state[part.ours][part.rows], theirs[part.theirs]
-        if tuple(source.shape) != (part.shape or tuple(target.shape)):
-            raise UserError(
-                f"{part.theirs} has the shape {tuple(source.shape)}, ours {tuple(target.shape)}; they differ."
-            )
-        target.copy_(source.reshape(target.shape) + 1 if part.centred else source.reshape(target.shape))

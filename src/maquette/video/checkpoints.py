@@ -17,6 +17,8 @@ from torch import Tensor
 
 from maquette.core.errors import UserError
 from maquette.core.files import read_json, replacing, write_json
+from maquette.nn import layouts
+from maquette.nn.layouts import Part
 from maquette.video.dit import DiT, DiTConfig
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -31,21 +33,22 @@ def _shared(block: int) -> Iterator[tuple[str, str]]:
     yield f"{theirs}.class_embedder.embedding_table.weight", "conditioner.labels.weight"
 
 
-def _own(config: DiTConfig) -> Iterator[tuple[str, str, slice]]:
-    """Every other tensor of the layout, its name here, and its rows there."""
-    whole, width = slice(None), config.width
+def _own(config: DiTConfig) -> Iterator[Part]:
+    """Every other tensor of the layout."""
+    width, p = config.width, config.patch[1]
+    yield Part("pos_embed.proj.weight", "patch_in.weight", shape=(width, config.channels, p, p))
+    yield Part("pos_embed.proj.bias", "patch_in.bias")
     for kind in ("weight", "bias"):
-        yield f"pos_embed.proj.{kind}", f"patch_in.{kind}", whole
-        yield f"proj_out_1.{kind}", f"modulation.{kind}", whole
-        yield f"proj_out_2.{kind}", f"head.{kind}", whole
+        yield Part(f"proj_out_1.{kind}", f"modulation.{kind}")
+        yield Part(f"proj_out_2.{kind}", f"head.{kind}")
         for i in range(config.layers):
             theirs, ours = f"transformer_blocks.{i}", f"blocks.{i}.streams.0"
-            yield f"{theirs}.norm1.linear.{kind}", f"{ours}.modulation.{kind}", whole
+            yield Part(f"{theirs}.norm1.linear.{kind}", f"{ours}.modulation.{kind}")
             for n, part in enumerate("qkv"):
-                yield f"{theirs}.attn1.to_{part}.{kind}", f"{ours}.qkv.{kind}", slice(n * width, (n + 1) * width)
-            yield f"{theirs}.attn1.to_out.0.{kind}", f"{ours}.out.{kind}", whole
-            yield f"{theirs}.ff.net.0.proj.{kind}", f"{ours}.mlp.up.{kind}", whole
-            yield f"{theirs}.ff.net.2.{kind}", f"{ours}.mlp.down.{kind}", whole
+                yield Part(f"{theirs}.attn1.to_{part}.{kind}", f"{ours}.qkv.{kind}", slice(n * width, (n + 1) * width))
+            yield Part(f"{theirs}.attn1.to_out.0.{kind}", f"{ours}.out.{kind}")
+            yield Part(f"{theirs}.ff.net.0.proj.{kind}", f"{ours}.mlp.up.{kind}")
+            yield Part(f"{theirs}.ff.net.2.{kind}", f"{ours}.mlp.down.{kind}")
 
 
 def _channels_last(head: Tensor, config: DiTConfig) -> Tensor:
@@ -65,13 +68,9 @@ def to_layout(model: DiT) -> dict[str, Tensor]:
     """
     config = model.config
     _refuse_foreign(config)
-    state, found = model.state_dict(), {}
-    for theirs, ours, rows in _own(config):
-        found[theirs] = state[ours][rows]
+    state, found = model.state_dict(), layouts.to_layout(model, _own(config))
     for block in range(config.layers):
         found |= {theirs: state[ours] for theirs, ours in _shared(block)}
-    p = config.patch[1]
-    found["pos_embed.proj.weight"] = found["pos_embed.proj.weight"].unflatten(1, (-1, p, p))
     for kind in ("weight", "bias"):
         found[f"proj_out_2.{kind}"] = _channels_last(found[f"proj_out_2.{kind}"], config)
     return found
@@ -164,12 +163,10 @@ def load(directory: Path) -> DiT:
                 f"{file}: {name} has shape {tuple(found[name].shape)} where config.json says {tuple(expected.shape)}; "
                 "the two do not belong together."
             )
-    found["pos_embed.proj.weight"] = found["pos_embed.proj.weight"].flatten(1)
     for kind in ("weight", "bias"):
         found[f"proj_out_2.{kind}"] = _channels_first(found[f"proj_out_2.{kind}"], config)
+    layouts.from_layout(model, _own(config), found)
     state = model.state_dict()
-    for theirs, ours, rows in _own(config):
-        state[ours][rows].copy_(found[theirs])
     for (first, ours), *others in zip(*(_shared(block) for block in range(config.layers)), strict=True):
         if any(not torch.equal(found[first], found[name]) for name, _ in others):
             raise UserError(f"{file}: {first} is not the same in every block; that is another model than DiT.")

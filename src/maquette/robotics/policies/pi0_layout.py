@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from maquette.language.vlm_layout import Part, from_layout, gemma_parts, to_layout, vlm_parts
+from maquette.language.vlm_layout import gemma_parts, vlm_parts
+from maquette.nn.layouts import Part, from_layout, to_layout
 from maquette.robotics.policies.contract import Policy
 from maquette.robotics.policies.pi0 import Pi0Config
 
