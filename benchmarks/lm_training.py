@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from maquette.core.devices import Precision, autocast, compile_pays, pick_precision
 from maquette.core.seeds import torch_generator
-from maquette.language import checkpoints
+from maquette.language import chat_recipes, checkpoints
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
 from maquette.language.recipes import RECIPES
 from maquette.nn.linear import Linear
@@ -233,7 +233,9 @@ def one_attention(shape: Shape, steps: int) -> dict[str, Any]:
 def muon_alone(steps: int) -> dict[str, Any]:
     """Muon's step on the matrices of tiny-chat; PyTorch's own is theirs."""
     generator = torch_generator(0, "matrices")
-    shapes = [one.shape for block in Llama(RECIPES["tiny-chat"].model).blocks for one in block.parameters()]
+    shapes = [
+        one.shape for block in Llama(chat_recipes.RECIPES["tiny-chat"].model).blocks for one in block.parameters()
+    ]
     start = [torch.randn(shape, generator=generator) for shape in shapes if len(shape) == 2]
     made = [[nn.Parameter(one.clone()) for one in start] for _ in range(2)]
     for one, other in zip(*made, strict=True):

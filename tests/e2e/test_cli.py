@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from maquette.cli import commands, studies, training
+from maquette.language import chat_recipes, vlm_recipes
 from maquette.language import recipes as language
-from maquette.language import vlm_recipes
 from maquette.robotics import training as robotics
 from maquette.video import recipes as video
 
@@ -137,6 +137,7 @@ def test_the_command_line_knows_every_recipe(maquette):
     told = set(re.findall(r"[\w-]+", maquette("train --help").stdout))
     kinds = {
         training.WORDS: language.RECIPES,
+        training.TALKS: chat_recipes.RECIPES,
         training.CLIPS: video.RECIPES,
         training.PICTURES: vlm_recipes.RECIPES,
         training.POLICIES: robotics.RECIPES,

@@ -23,7 +23,7 @@ from maquette.train import checkpoint
 SMALL = """
 from dataclasses import replace
 from maquette.cli.commands import main
-from maquette.language.recipes import RECIPES
+from maquette.language.chat_recipes import RECIPES
 chat = RECIPES["tiny-chat"]
 RECIPES["tiny-chat"] = replace(
     chat, rows=2, examined=(3, 4), model=replace(chat.model, width=32, layers=2, hidden=48),

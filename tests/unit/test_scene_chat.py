@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from maquette.core.errors import UserError
+from maquette.language.chat_recipes import RECIPES, carry_out
 from maquette.language.interface import Completion
-from maquette.language.recipes import RECIPES, carry_out_chat
 from maquette.language.scene_chat import (
     WAYS,
     SceneConversations,
@@ -107,5 +107,5 @@ def test_the_recipes_stages_are_all_its_steps_and_end_at_the_models_context():
 
 def test_rows_that_cannot_be_shared_out_are_refused_before_anything_is_learnt(tmp_path):
     with pytest.raises(UserError, match="Batches of 8 and 5 rows cannot be cut into 2 processes"):
-        carry_out_chat(RECIPES["tiny-chat"], tmp_path / "model", world=World(size=2))
+        carry_out(RECIPES["tiny-chat"], tmp_path / "model", world=World(size=2))
     assert not (tmp_path / "model").exists()

@@ -20,18 +20,18 @@ from maquette.core.files import refuse_unwritable
 if TYPE_CHECKING:
     from maquette.core.statistics import Share
     from maquette.language.answered import Answered
-    from maquette.language.recipes import Recipe
     from maquette.train.distributed import World
     from maquette.train.loop import TrainConfig
     from maquette.train.metrics import Sink
     from maquette.video import recipes as video
     from maquette.video.judging import Examined
 
-WORDS = ("tiny-llama", "small-llama", "tiny-chat")
+WORDS = ("tiny-llama", "small-llama")
+TALKS = ("tiny-chat",)
 CLIPS = ("tiny-video",)
 PICTURES = ("tiny-vlm",)
 POLICIES = ("pi0", "diffusion-policy", "act")
-"""Recipes by what they learn from: text or conversations, clips, pictures with questions, demonstrations."""
+"""Recipes by what they learn from: text, conversations, clips, pictures with questions, demonstrations."""
 EXAMINATION = 2**40
 """The seed of the clips of an examination, the same for all that are trained: far from those of any training."""
 NEW = "combinations never trained on"
@@ -57,11 +57,14 @@ def train(command: Train) -> int:
     """Train a recipe; with --overfit 1 if it would not learn."""
     _refuse_strangers(command)
     allocator = prepare_process()  # before anything imports torch, because it may start the process anew
-    if command.recipe in CLIPS:
-        return _on_clips(command, allocator)
-    if command.recipe in POLICIES:
-        return _on_demonstrations(command, allocator)
-    return (_on_pictures if command.recipe in PICTURES else _on_words)(command, allocator)
+    kinds = {
+        WORDS: _on_words,
+        TALKS: _on_conversations,
+        CLIPS: _on_clips,
+        PICTURES: _on_pictures,
+        POLICIES: _on_demonstrations,
+    }
+    return next(run for recipes, run in kinds.items() if command.recipe in recipes)(command, allocator)
 
 
 def sinks(wanted: bool, out: Path, world: "World") -> "list[Sink]":
@@ -77,7 +80,7 @@ def sinks(wanted: bool, out: Path, world: "World") -> "list[Sink]":
 
 def _refuse_strangers(command: Train) -> None:
     """Raise a UserError where there is no such recipe, or an option is for recipes of another kind."""
-    name, known = command.recipe, (*WORDS, *CLIPS, *PICTURES, *POLICIES)
+    name, known = command.recipe, (*WORDS, *TALKS, *CLIPS, *PICTURES, *POLICIES)
     if name not in known:
         raise UserError(f"There is no recipe {name!r}; {did_you_mean(name, known)}")
     of_policies = [one for one in ("head", "size", "chunk", "parent", "vlm") if getattr(command, one) is not None]
@@ -93,6 +96,8 @@ def _refuse_strangers(command: Train) -> None:
         raise UserError(f"{name} trains in one process; start it without torchrun.")
     if name in POLICIES and (not command.dataset or command.text):
         raise UserError(f"{name} learns from a LeRobot dataset; give --dataset DIR, and no --text.")
+    if name in TALKS and (command.text or command.dataset):
+        raise UserError(f"{name} learns conversations, not text; leave --text and --dataset out.")
     if name in PICTURES and (command.text or command.dataset):
         raise UserError(f"{name} learns from the scene world's tables; leave --text and --dataset out.")
     if command.text and command.dataset:
@@ -126,10 +131,6 @@ def _on_words(command: Train, allocator: str) -> int:
 
     recipe = RECIPES[command.recipe]
     recipe = replace(recipe, train=_as_asked(recipe.train, command))
-    if recipe.learns == "conversations":
-        if command.text or command.dataset:
-            raise UserError(f"{command.recipe} learns conversations, not text; leave --text and --dataset out.")
-        return _on_conversations(recipe, _begun(command, recipe.about, recipe.train, allocator))
     hub = HubDataset(name=command.dataset) if command.dataset else None
     source = Folder(path=command.text) if command.text else hub
     session = _begun(command, recipe.about, recipe.train, allocator)
@@ -154,10 +155,13 @@ def _on_words(command: Train, allocator: str) -> int:
     return 0
 
 
-def _on_conversations(recipe: "Recipe", session: Session) -> int:
-    from maquette.language.recipes import carry_out_chat
+def _on_conversations(command: Train, allocator: str) -> int:
+    from maquette.language.chat_recipes import RECIPES, carry_out
 
-    answered = _examined(carry_out_chat, recipe, session)
+    recipe = RECIPES[command.recipe]
+    recipe = replace(recipe, train=_as_asked(recipe.train, command))
+    session = _begun(command, recipe.about, recipe.train, allocator)
+    answered = _examined(carry_out, recipe, session)
     if session.world.leads:
         _tell_answers(answered, "Answers on held-out scenes, judged by the interpreter:")
         print(f"checkpoint folder: {session.out}\ntalk with it: maquette chat {session.out}")
