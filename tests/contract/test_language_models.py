@@ -259,10 +259,31 @@ def test_the_table_of_the_documentation_is_true(models, folder):
         (folder / "elsewhere").rename(folder / "chat_template.jinja")
 
 
+def _block(page: str) -> str:
+    """The Python on a page, from where it first asks a model for something."""
+    return next(one.split("```")[0] for one in page.split("```python\n")[1:] if "model.sample(" in one)
+
+
+def test_the_lines_about_endpoints_replay_what_was_answered(models, tmp_path, monkeypatch, capsys):
+    script = tmp_path / "replay.py"
+    script.write_text(_block((Path(__file__).parents[2] / "docs" / "own-things.md").read_text(encoding="utf-8")))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["replay.py", models["plain endpoint"].url, "tiny"])
+    told = []
+    for _ in range(2):
+        budget = runpy.run_path(str(script))["model"]
+        budget.model.model.close()
+        told.append(capsys.readouterr().out)
+        assert budget.spent.generated > 0
+    assert told[0] == told[1]
+    assert len(told[0].splitlines()) == 2
+    assert list((tmp_path / "answers").rglob("*.json"))
+
+
 def test_the_lines_of_the_documentation_run_on_every_kind_of_model(models, folder, tmp_path, monkeypatch, capsys):
     """A folder of ours, one that transformers wrote, and our server; the first and the last say the same."""
     script = tmp_path / "ten.py"
-    script.write_text(PAGE.split("```python\n")[1].split("```")[0])
+    script.write_text(_block(PAGE))
     theirs = tmp_path / "qwen3"
     config = transformers.Qwen3Config(
         vocab_size=257, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8

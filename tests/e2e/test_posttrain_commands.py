@@ -160,6 +160,13 @@ def test_good_replies_are_drawn_and_learned(maquette, home):
     assert maquette(taught.replace("taught", "distilled") + " --teacher tuned").startswith(
         "checkpoint folder: distilled"
     )
+    for line, what in (
+        (f"{taught} --teacher tuned", "teacher"),
+        (taught.replace("--model tuned", "--model distilled"), "model"),
+    ):
+        with pytest.raises(UserError, match=f"was made with another {what}; give this run a directory of its own"):
+            maquette(line)
+    assert json.loads((home / "taught/training.json").read_text())["teacher"] is None
 
 
 def test_a_page_escapes_what_a_model_wrote(maquette, home):

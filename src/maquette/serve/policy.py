@@ -225,6 +225,8 @@ def manner_in(fields: Mapping[str, Any], usual: Manner) -> Manner:
     """
     asked = fields.get("chunking", {})
     names = ("kind", "taken", "delay")
+    if outside := [name for name in names[1:] if name in fields]:
+        raise UserError(f"{outside[0]}: it belongs into chunking; give a map with kind, taken and delay.")
     if not isinstance(asked, Mapping) or (unknown := [name for name in asked if name not in names]):
         what = repr(asked) if not isinstance(asked, Mapping) else repr(unknown[0])
         raise UserError(f"chunking: {what:.60} is none of it; give a map with kind, taken and delay.")

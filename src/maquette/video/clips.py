@@ -99,7 +99,7 @@ def folder_clips(folder: Path, *, size: int, frames: int) -> Clips:
         if len(footage.frames) < frames:
             raise UserError(
                 f"{file} has {len(footage.frames)} frames, but the model learns clips of {frames}; "
-                "take the file out, or train with fewer frames."
+                "take the file out, or give a longer clip."
             )
         read.append(np.stack([_square(one, size) for one in footage.frames[:frames]]))
         captions.append(words)

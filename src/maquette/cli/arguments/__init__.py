@@ -94,7 +94,7 @@ COMMANDS: Mapping[str, tuple[type, str, str]] = {
     "generate": (
         Generate,
         "Make clips from words with a trained video model: MP4, GIF and a contact sheet.",
-        'maquette generate "a large red ball rolls on the ground rightwards." --seed 1',
+        'maquette generate "a large green ball bounces to the right." --seed 1',
     ),
     "collect": (
         Collect,

@@ -68,7 +68,7 @@ class Doctor:
 
     policy: Annotated[
         Positional[Path | None],
-        arg(metavar="POLICY", help="A policy's folder; without one the dataset alone is looked at."),
+        arg(metavar="[POLICY]", help="A policy's folder; without one the dataset alone is looked at."),
     ] = None
     _: KW_ONLY
     dataset: Annotated[Path, arg(metavar="DIR")]

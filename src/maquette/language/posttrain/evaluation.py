@@ -25,7 +25,7 @@ VOTES = 64
 def sampled(policy: Policy, rows: Sequence[Row], sampling: Sampling, *, n: int, seed: int) -> list[list[Completion]]:
     """`n` replies to every row's prompt, by the weights as they are."""
     prompts = [policy.ask(prompt_of(row)) for row in rows]
-    engine = policy.engine(rows=min(128, len(rows) * n), context=max(map(len, prompts)) + sampling.max_tokens)
+    engine = policy.engine(rows=min(128, len(rows) * n), context=policy.room(prompts, sampling.max_tokens))
     seeds = [child_seed(seed, "evaluation", number) for number in range(len(rows))]
     return sample_groups(engine, prompts, seeds, sampling, n)
 

@@ -92,8 +92,9 @@ def reply_of(row: Row) -> str:
         said = row["completion"]
         if isinstance(said, str):
             return said
-        if isinstance(said, Sequence) and len(said) == 1 and message_of(said[0]).role == "assistant":
-            return message_of(said[0]).content
+        one = said[0] if isinstance(said, Sequence) and len(said) == 1 else said
+        if isinstance(one, Mapping) and message_of(one).role == "assistant":
+            return message_of(one).content
         raise UserError(f"completion = {str(said)[:60]!r}: give text, or one message of the assistant.")
     if row.get("messages") and (last := message_of(row["messages"][-1])).role == "assistant":
         return last.content

@@ -87,12 +87,7 @@ class Experience:
         self.policy, self.reference, self.rows, self.reward = policy, reference, rows, reward
         self.config, self.meter, self.directory = config, meter, directory
         self.prompts = [policy.ask(prompt_of(row)) for row in rows]
-        self.context = max(map(len, self.prompts)) + config.max_tokens
-        if self.context > policy.model.config.context:
-            raise UserError(
-                f"The longest prompt has {self.context - config.max_tokens} tokens; with max_tokens = "
-                f"{config.max_tokens} that is more than the model's {policy.model.config.context}. Shorten one of them."
-            )
+        self.context = policy.room(self.prompts, config.max_tokens)
         self.sampling = Sampling(max_tokens=config.max_tokens, temperature=config.temperature)
         self.engine: Engine | None = None
         self.names: set[str] = set()

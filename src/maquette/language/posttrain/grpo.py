@@ -5,7 +5,7 @@ more updates on them. GRPO, Dr. GRPO, DAPO and RLOO are `switches.PRESETS`.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,12 @@ def grpo(
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
     world: World = ALONE,
+    made_of: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train `policy.model` in place on the prompts of `rows`, from the newest checkpoint in `directory` if any.
 
-    `directory` also gets samples/, the replies of each iteration with their rewards and advantages.
+    `directory` also gets samples/, the replies of each iteration with their rewards and advantages. `made_of` is what
+    else a checkpoint must have been made of to be gone on from: by default not the first weights.
 
     Raises:
         UserError: prompts that do not fit the model, a reward that is no number, and as `maquette.train.loop.train`.
@@ -74,6 +76,7 @@ def grpo(
             "architecture": asdict(policy.model.config),
             "prompts": fingerprint([dict(row) for row in rows]),
             "reward": source_hash(reward),
+            **(made_of or {}),
         },
         experience=experience,
         watch=experience.meter.read,

@@ -46,6 +46,20 @@ class Policy:
             planned=planned,
         )
 
+    def room(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> int:
+        """The context that the longest prompt takes with its reply.
+
+        Raises:
+            UserError: it is more than the model was made for.
+        """
+        longest, most = max(map(len, prompts)), self.model.config.context
+        if longest + max_tokens > most:
+            raise UserError(
+                f"The longest prompt has {longest} tokens; with max_tokens = {max_tokens} that is more than the "
+                f"model's {most}. Shorten one of them."
+            )
+        return longest + max_tokens
+
     def ask(self, prompt: Any) -> list[int]:
         """The tokens of a prompt: text as it stands, or messages through the chat template.
 

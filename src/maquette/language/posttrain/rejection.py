@@ -46,7 +46,7 @@ def accepted(policy: Policy, rows: Sequence[Row], reward: Reward, config: Reject
     if not rows:
         raise UserError("There are no prompts to sample from; give at least one row.")
     prompts = [policy.ask(prompt_of(row)) for row in rows]
-    context = max(map(len, prompts)) + config.max_tokens
+    context = policy.room(prompts, config.max_tokens)
     engine = policy.engine(rows=min(config.rows, len(rows) * config.samples), context=context)
     sampling = Sampling(max_tokens=config.max_tokens, temperature=config.temperature)
     seeds = [child_seed(config.seed, "rejection", number) for number in range(len(rows))]

@@ -4,9 +4,10 @@ Examples lie several to a row, each blind to the others and counting its places 
 example each, up to rounding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -121,8 +122,11 @@ def sft(
     sinks: Sequence[Sink] = (),
     progress: Callable[[int, int], None] | None = None,
     world: World = ALONE,
+    made_of: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Train `policy.model` in place on the examples' replies; see `maquette.train.loop.train`.
+
+    `made_of` is what else a checkpoint must have been made of to be gone on from: by default not the first weights.
 
     Raises:
         UserError: no examples, one that is too long, and as `maquette.train.loop.train`.
@@ -142,6 +146,7 @@ def sft(
             "architecture": asdict(policy.model.config),
             "examples": fingerprint([asdict(one) for one in examples]),
             "packing": [config.rows, config.length, config.packed],
+            **(made_of or {}),
         },
     )
 

@@ -64,6 +64,7 @@ def fine_tune(stage: Stage, config: SftConfig, *, epochs: int = 0, teacher: Path
         examples,
         config,
         objective=logit_objective(load_policy(teacher).model) if teacher else reply_loss,
+        made_of={"model": _weights(stage.model), "teacher": _weights(teacher) if teacher else None},
         directory=stage.training,
         sinks=stage.sinks,
         progress=stage.progress,
@@ -91,6 +92,7 @@ def reinforce(
         rows,
         reward,
         config,
+        made_of={"model": _weights(stage.model)},
         directory=stage.training,
         evaluate=evaluate,
         sinks=stage.sinks,
@@ -125,13 +127,16 @@ def draw(
     world = stage.world
     policy, rows = load_policy(stage.model), read_rows(stage.data)
     policy.model.to(device)
-    longest = max(len(policy.ask(prompt_of(row))) for row in rows)
-    policy.engine(rows=1, context=longest + config.max_tokens)  # refuses what does not fit before anything is written
+    # Refuse what does not fit before anything is written.
+    policy.engine(rows=1, context=policy.room([policy.ask(prompt_of(row)) for row in rows], config.max_tokens))
     at_once = max(1, config.rows // config.samples)
     firsts = range(0, len(rows), at_once)
     folder = stage.out.with_name(f"{stage.out.name}.parts")
-    weights = [sha256(path) for path in sorted(stage.model.glob("*.safetensors"))]
-    _begin(folder, world, {"model": weights, "data": sha256(stage.data), "config": asdict(config), "reward": judge})
+    _begin(
+        folder,
+        world,
+        {"model": _weights(stage.model), "data": sha256(stage.data), "config": asdict(config), "reward": judge},
+    )
     for part in range(world.rank, len(firsts), world.size):
         some = rows[firsts[part] : firsts[part] + at_once]
         if not (path := folder / f"{part:06}.json").exists():
@@ -147,6 +152,11 @@ def draw(
         shutil.rmtree(folder)
     answered = len({json.dumps(one["prompt"]) for one in found})
     return Drawn(replies=len(found), answered=answered, prompts=len(rows))
+
+
+def _weights(model: Path) -> list[str]:
+    """Which weights a checkpoint folder holds."""
+    return [sha256(path) for path in sorted(model.glob("*.safetensors"))]
 
 
 def _begin(folder: Path, world: World, made_of: Mapping[str, Any]) -> None:
