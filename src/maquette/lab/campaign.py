@@ -136,6 +136,7 @@ class Campaign:
             records=dict(self.done),
             predictions=dict(self.predictions),
             artifacts=dict(self.artifacts),
+            directory=self.places.directory,
         )
 
     def run(self, seeds: Iterable[int]) -> None:

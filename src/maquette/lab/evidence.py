@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import json
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.records import Cost, Prediction, Record, Trace, read_record
 from maquette.lab.claims import BySeed, Trials
+from maquette.lab.derived import with_derived
 from maquette.lab.registration import changes, registration
 from maquette.lab.store import Store
 from maquette.lab.study import PREDICTION, Scale, Study
@@ -35,6 +35,8 @@ class Evidence:
     artifacts: Mapping[str, Record] = field(default_factory=dict)
     trace: Trace | None = None
     beside: tuple[int, ...] = ()
+    directory: Path | None = None
+    """Where the records lie, and what is derived from them."""
 
     def trials(self, seed: int) -> Trials:
         """What one seed's finished trials measured, and what was foretold."""
@@ -47,7 +49,7 @@ class Evidence:
         arms = set(self.study.configs(self.scale))
         seeds = sorted({seed for _, seed in self.records})
         whole = [seed for seed in seeds if arms <= {arm for arm, of in self.records if of == seed}]
-        return {seed: with_derived(self.study, self.trials(seed)) for seed in whole}
+        return {seed: with_derived(self.study, self.trials(seed), self.directory) for seed in whole}
 
     @functools.cached_property
     def configs(self) -> dict[str, dict[str, Any]]:
@@ -93,24 +95,6 @@ class Evidence:
             "changed_since": self.changes if self.scale.verdict else None,
             "cost": dataclasses.asdict(self.cost),
         }
-
-
-def with_derived(study: Study, trials: Trials) -> Trials:
-    """One seed's trials together with the derived arms.
-
-    Raises:
-        UserError: `analyse` fails, or gives what is not a finite number.
-    """
-    try:
-        return study.trials_of(trials)
-    except UserError:
-        raise
-    except Exception as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        raise UserError(
-            f"analyse of {study.name!r} failed on the arms {', '.join(trials)}: {type(error).__name__}: {error} "
-            f"({Path(where.filename).name}, line {where.lineno})"
-        ) from error
 
 
 def plain(config: Any) -> dict[str, Any]:
@@ -195,4 +179,5 @@ def find_evidence(
         predictions={seed: found for seed, found in said.items() if seed in found_seeds},
         artifacts={name: record for name, record in made.items() if record},
         beside=tuple(sorted({seed for _, seed in there} - found_seeds)) if seeds is not None else (),
+        directory=directory,
     )

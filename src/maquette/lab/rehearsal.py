@@ -13,7 +13,8 @@ from maquette.core.provenance import cores, source_hash
 from maquette.core.records import Trace, read_record, write_record
 from maquette.lab.campaign import SCRATCH, Campaign, Places, places_for, workshop
 from maquette.lab.claims import Trials
-from maquette.lab.evidence import Evidence, plain, with_derived
+from maquette.lab.derived import with_derived
+from maquette.lab.evidence import Evidence, plain
 from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
 from maquette.lab.pool import Pool, Workers
 from maquette.lab.registration import registration
