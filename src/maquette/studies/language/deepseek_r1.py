@@ -4,9 +4,8 @@ The world is nested modular arithmetic, worked step by step. The base has read w
 (`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. Its replies to
 puzzles of two operations are reinforced. The teacher is wider, read the same, and was reinforced for longer.
 
-A cold start spends its share of the tokens of reinforcement; all algorithms take as many, prompts and replies, of which
-DAPO generates more and learns from fewer. Distillation, with the drawing of traces, costs the FLOPs of GRPO; the
-teacher's own are with its artifact.
+A cold start spends its share of the tokens that reinforcement would generate; algorithms generate alike. Distillation,
+with the drawing of traces, costs the FLOPs of GRPO; the teacher's own are with its artifact.
 """
 
 from collections.abc import Mapping
@@ -44,8 +43,8 @@ from maquette.worlds.puzzles.puzzle import Puzzle, Split
 HEARSAY, MARKS = Hearsay(modulus=7), (grading.THINK, grading.ANSWER)
 READ, READER = {1: 70, 2: 800, 3: 1200}, 40_000
 """Puzzles that the base model has read four replies to, by the number of their operations; and the seed of its own."""
-PROMPT, REPLY, AGAIN = 16, 17, {2: 1.0, 4: 0.6, 8: 0.25, 16: 0.15}
-"""What budgets reckon with: tokens of a prompt and a reply, and how often DAPO draws a group of so many anew."""
+PROMPT, REPLY, AGAIN = 16, 16, {2: 2.0, 4: 1.25, 8: 0.4, 16: 0.25}
+"""What budgets reckon with: tokens of a prompt and a reply, and what DAPO generates anew, by replies to a group."""
 TEACHERS = {"teacher": "teacher", "peer": "peer", "own": "base"}
 ALGORITHMS = {**PRESETS, "undivided": replace(preset("grpo"), spread="none", length="constant")}
 """The last is GRPO without the two divisions that Dr. GRPO finds biased (Liu et al. 2025, arXiv:2503.20783)."""
@@ -116,20 +115,20 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
     policy = byte_policy(checkpoints.load(run.artifact("base")), MARKS)
     train = HEARSAY.asked("train", config.pool, seed, withheld=config.withheld)
     again = AGAIN[config.group] if ALGORITHMS[config.algorithm].resample else 0.0
-    iterations = config.iterations / (1 + again)  # so that all take as many tokens
+    iterations, told = config.iterations / (1 + again), dict[str, float]()  # so that all generate alike
     if config.start in ("cold", "hearsay"):
         write = Puzzle.worked if config.start == "cold" else lambda one: HEARSAY.reply(one, seed)
         rows = [{"prompt": one.prompt, "completion": write(one)} for one in train[: config.cold]]
         _learn(policy, examples_of(rows, policy), 2 * len(rows) // 8, 8, config.start_lr, seed, run)
         iterations -= 2 * len(rows) / config.replies
     elif config.start in TEACHERS:
-        _distil(policy, config, train, seed, run)
+        told["traces"] = _distil(policy, config, train, seed, run)
     if config.reward != "none":
-        _reinforce(policy, config, max(1, round(iterations)), train, seed, run)
+        told["generated"] = _reinforce(policy, config, max(1, round(iterations)), train, seed, run)
     count, many = config.problems, config.test_operations
     unseen = HEARSAY.asked(config.split, count, seed, operations=many, withheld=config.withheld)
     longest = config.max_tokens + 6 * (many - 2)  # a step more to work out is 6 tokens more
-    return examined(policy, unseen, max_tokens=longest, n=config.samples, seed=seed)
+    return examined(policy, unseen, max_tokens=longest, n=config.samples, seed=seed) | told
 
 
 def _learn(policy: Policy, examples: list[Example], steps: int, size: int, lr: float, seed: int, run: Run) -> None:
@@ -140,8 +139,8 @@ def _learn(policy: Policy, examples: list[Example], steps: int, size: int, lr: f
     run.flops(tokens * policy.model.config.flops_per_token(32))
 
 
-def _distil(policy: Policy, config: Arm, train: list[Puzzle], seed: int, run: Run) -> None:
-    """Learn right replies, at most two to a puzzle, at the cost of reinforcement; drawing is part of it."""
+def _distil(policy: Policy, config: Arm, train: list[Puzzle], seed: int, run: Run) -> float:
+    """Learn the right ones of two replies to each puzzle, at the cost of reinforcement; how many those are."""
     teacher = byte_policy(checkpoints.load(run.artifact(TEACHERS[config.start])), MARKS)
     settings = RejectionConfig(samples=2, keep=2, least=config.least, max_tokens=config.max_tokens, seed=seed)
     rows = teacher_replies(teacher, [one.row() for one in train], settings, grading.reward)
@@ -151,6 +150,7 @@ def _distil(policy: Policy, config: Arm, train: list[Puzzle], seed: int, run: Ru
     budget = config.iterations * config.replies * cost(preset("grpo"), prompt=PROMPT, reply=REPLY, group=8)
     steps = round((budget - drawn / flops) / 32 / fmean(map(len, examples)))
     _learn(policy, examples, max(1, steps), 32, config.start_lr, seed, run)
+    return len(rows)
 
 
 def _story(policy: Policy, config: Arm, updates: int, seed: int, run: Run) -> Story:
@@ -159,7 +159,7 @@ def _story(policy: Policy, config: Arm, updates: int, seed: int, run: Run) -> St
     return Story(run=run, title=title, measure="reward", prompts=prompts, replies=replies, updates=updates)
 
 
-def _reinforce(policy: Policy, config: Arm, iterations: int, asked: list[Puzzle], seed: int, run: Run) -> None:
+def _reinforce(policy: Policy, config: Arm, iterations: int, asked: list[Puzzle], seed: int, run: Run) -> float:
     switches, prompts = ALGORITHMS[config.algorithm], config.replies // config.group
     train = _training(iterations, config.lr, seed, save_every=20)
     settings = GrpoConfig(
@@ -174,6 +174,7 @@ def _reinforce(policy: Policy, config: Arm, iterations: int, asked: list[Puzzle]
     spent = cost(switches, prompt=PROMPT, reply=reply, group=config.group, again=again)
     run.tokens(replies * (PROMPT + reply + again * reply))
     run.flops(replies * spent * policy.model.config.flops_per_token(32))
+    return replies * (1 + again) * reply
 
 
 def _training(steps: int, lr: float, seed: int, save_every: int) -> TrainConfig:
@@ -316,7 +317,7 @@ STUDY = Study(
             "base",
             than="rl",
             by=0.02,
-            control="format reward",
+            control="own traces",
             text="Reinforcement loses some of what 256 samples of the base find, counted by right steps",
             paper="Yue et al. 2025 (arXiv:2504.13837): bases pass their reinforced models at large k",
             contested="By right steps Wen et al. 2025 (arXiv:2506.14245) find gains at every k",
@@ -350,7 +351,7 @@ STUDY = Study(
         changes={"problems": 80},  # there are so many of facts that were never rewarded
     ),
     improve=Search(
-        question="Which algorithm and settings win most at equal tokens, prompts and replies together?",
+        question="Which algorithm and settings win most at equal generated tokens?",
         arm="rl",
         measure="pass@1",
         direction="higher",
@@ -367,16 +368,16 @@ STUDY = Study(
     ),
     plan=Plan(
         text="Rates by pass@1 on validation puzzles, seeds 10,000 to 10,002: reinforcement's of five, with each way "
-        "of dividing; of what is learned first of two or three. Claims, bounds and spreads are of a pilot of 3 seeds "
-        "and of a first run, after which a reader asked for a peer's traces (they taught more, on four seeds that "
-        "judge too), a cold start alone, a toss as random reward, and puzzles none of whose facts was rewarded. "
-        "Two earlier forms were thrown away: of untuned rates, and of a reward that paid for form.",
+        "of dividing; of what is learned first of two or three. Claims, bounds, spreads are of two runs on seeds 0 to "
+        "11; then a reader found that DAPO generated more and that a control could not fail, and this run has seeds of "
+        "its own. Two earlier forms were thrown away: of untuned rates, and of a reward that paid for form.",
+        first_seed=12,
         seeds=12,
-        spread={"pass@1": 0.074, "accuracy": 0.018, "sound@256": 0.01, "gamed": 0.059, "thought, wrong": 0.51},
-        detects=0.018,
+        spread={"pass@1": 0.046, "accuracy": 0.02, "sound@256": 0.026, "gamed": 0.106, "thought, wrong": 0.54},
+        detects=0.04,
         flops=6e13,
         tokens=4.6e7,
-        hours=0.9,
+        hours=1.3,
     ),
     scales=Scales(
         smoke=Scale(seeds=1, changes=SMOKE),
@@ -390,11 +391,10 @@ STUDY = Study(
             seeds=12,
             verdict=True,
             until="all",
-            limits="0.1 million parameters, one family of puzzles, drawn false beliefs; one base, one teacher, one peer"
-            " and most of 259 test puzzles in all seeds, a first run's. Puzzles to learn from hold nearly all "
-            "of 147 facts: a table is put right, not a rule found. The base read three operations too; at four all "
-            "guess. A cold start's replies hold facts that reinforcement has to find. Thoughts are too short to grow. "
-            "Clipping never acts. A format reward hardly moves the base: it controls nothing of what samples find.",
+            limits="0.1 million parameters, one family of puzzles, drawn false beliefs; one base, teacher, peer, "
+            "and most of 259 test puzzles in all seeds. Puzzles to learn from hold nearly all of 147 facts: a table is "
+            "put right, no rule found. The base read three operations too; at four all guess. A cold start's replies "
+            "hold facts that reinforcement has to find. Thoughts are too short to grow. Clipping never acts.",
         ),
     ),
 )
