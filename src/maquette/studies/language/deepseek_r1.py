@@ -4,8 +4,8 @@ The world is nested modular arithmetic, worked step by step. The base has read w
 (`puzzles.hearsay`): of some facts nearly all hold a false belief, some hedge, some go over a step again. Its replies to
 puzzles of two operations are reinforced. The teacher is wider, read the same, and was reinforced for longer.
 
-A cold start spends its share of the tokens that reinforcement would generate; algorithms generate alike. Distillation,
-with the drawing of traces, costs the FLOPs of GRPO; the teacher's own are with its artifact.
+A cold start spends its share of the tokens that reinforcement would generate; DAPO generates a tenth more than others.
+Distillation, with the drawing of traces, costs the FLOPs of GRPO; the teacher's own are with its artifact.
 """
 
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
     policy = byte_policy(checkpoints.load(run.artifact("base")), MARKS)
     train = HEARSAY.asked("train", config.pool, seed, withheld=config.withheld)
     again = AGAIN[config.group] if ALGORITHMS[config.algorithm].resample else 0.0
-    iterations, told = config.iterations / (1 + again), dict[str, float]()  # so that all generate alike
+    iterations, told = config.iterations / (1 + again), dict[str, float]()  # so that all generate nearly alike
     if config.start in ("cold", "hearsay"):
         write = Puzzle.worked if config.start == "cold" else lambda one: HEARSAY.reply(one, seed)
         rows = [{"prompt": one.prompt, "completion": write(one)} for one in train[: config.cold]]
@@ -140,7 +140,7 @@ def _learn(policy: Policy, examples: list[Example], steps: int, size: int, lr: f
 
 
 def _distil(policy: Policy, config: Arm, train: list[Puzzle], seed: int, run: Run) -> float:
-    """Learn the right ones of two replies to each puzzle, at the cost of reinforcement; how many those are."""
+    """Learn the right ones of two replies to each puzzle, equal ones once, at reinforcement's cost; how many."""
     teacher = byte_policy(checkpoints.load(run.artifact(TEACHERS[config.start])), MARKS)
     settings = RejectionConfig(samples=2, keep=2, least=config.least, max_tokens=config.max_tokens, seed=seed)
     rows = teacher_replies(teacher, [one.row() for one in train], settings, grading.reward)
@@ -351,7 +351,7 @@ STUDY = Study(
         changes={"problems": 80},  # there are so many of facts that were never rewarded
     ),
     improve=Search(
-        question="Which algorithm and settings win most at equal generated tokens?",
+        question="Which algorithm and settings win most at nearly equal generated tokens?",
         arm="rl",
         measure="pass@1",
         direction="higher",
@@ -368,9 +368,9 @@ STUDY = Study(
     ),
     plan=Plan(
         text="Rates by pass@1 on validation puzzles, seeds 10,000 to 10,002: reinforcement's of five, with each way "
-        "of dividing; of what is learned first of two or three. Claims, bounds, spreads are of two runs on seeds 0 to "
-        "11; then a reader found that DAPO generated more and that a control could not fail, and this run has seeds of "
-        "its own. Two earlier forms were thrown away: of untuned rates, and of a reward that paid for form.",
+        "of dividing; of what is learned first of two or three. Claims, bounds, spreads are of seeds 0 to 11, nearly "
+        "all on the same puzzles; then a reader found that DAPO generated more, a control could not fail: fresh seeds. "
+        "This plan's first run was lost with its machine; two earlier forms were of untuned rates, and paid for form.",
         first_seed=12,
         seeds=12,
         spread={"pass@1": 0.046, "accuracy": 0.02, "sound@256": 0.026, "gamed": 0.106, "thought, wrong": 0.54},
@@ -391,10 +391,10 @@ STUDY = Study(
             seeds=12,
             verdict=True,
             until="all",
-            limits="0.1 million parameters, one family of puzzles, drawn false beliefs; one base, teacher, peer, "
-            "and most of 259 test puzzles in all seeds. Puzzles to learn from hold nearly all of 147 facts: a table is "
-            "put right, no rule found. The base read three operations too; at four all guess. A cold start's replies "
-            "hold facts that reinforcement has to find. Thoughts are too short to grow. Clipping never acts.",
+            limits="0.1 million parameters, one family of puzzles, drawn false beliefs; one base, teacher, peer: of "
+            "others, in an earlier run, the peer's traces won. What was never rewarded is hardly won, and lost of 256 "
+            "samples: a table is mended. With three operations distilling leads no more; with four all guess, as one "
+            "of seven can. A cold start's replies hold facts. Claim 9's control is undecided. Clipping never acts.",
         ),
     ),
 )
