@@ -76,7 +76,7 @@ RECIPES = {
         rows=5,
         beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
-            steps=8200,
+            steps=7200,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
             save_every=200,
             evaluate_every=400,
