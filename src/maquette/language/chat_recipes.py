@@ -61,7 +61,7 @@ class ChatRecipe:
 
 RECIPES = {
     "tiny-chat": ChatRecipe(
-        about="1 million parameters that talk about scenes they are told of: ten minutes on two cores",
+        about="1 million parameters that talk about scenes they are told of: about ten minutes on two cores",
         model=LlamaConfig(
             vocabulary=640,
             width=128,
