@@ -117,7 +117,7 @@ def test_a_policy_learns_a_few_moments_by_heart(trunk, head):
     batch = a_batch(policy)
     seen = observation_in(batch)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=1e-3 if trunk == "act" else 3e-3)
-    for step in range(240 if trunk == "act" else 100):  # ACT first has to stop leaning on its latent
+    for step in range(240 if trunk == "act" else 200):  # ACT first has to stop leaning on its latent
         loss = chunk_loss(policy, batch | policy.draw(ROWS, generator(100 + step))) / count_actions(batch)
         optimizer.zero_grad()
         loss.backward()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from maquette.cli import commands
+from maquette.cli import commands, models
 from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator
 from maquette.language import vlm_folder, vlm_recipes
@@ -183,7 +183,8 @@ def test_a_folder_says_what_it_is_and_answers_as_the_model_did(folder):
     ]
 
 
-def test_inspect_says_what_it_is(folder, capsys):
+def test_inspect_says_what_it_is(folder, capsys, monkeypatch):
+    monkeypatch.setattr(models, "prepare_process", lambda: "")  # which may start the process anew
     assert commands.run(["inspect", str(folder)]) == 0
     told = capsys.readouterr().out
     assert "sees and answers" in told

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from maquette.cli import commands
+from maquette.cli import commands, models
 from maquette.core.errors import UserError
 from maquette.core.media import write_mp4, write_png
 from maquette.language.llama import LlamaConfig
@@ -346,7 +346,8 @@ def test_a_clip_too_long_for_memory_is_refused_before_it_is_begun(trained, monke
         studio.generate([clips.captions[0]], frames=4001)
 
 
-def test_a_folder_says_what_it_is_and_a_damaged_one_or_another_kind_is_refused(trained, tmp_path, capsys):
+def test_a_folder_says_what_it_is_and_a_damaged_one_or_another_kind_is_refused(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(models, "prepare_process", lambda: "")  # which may start the process anew
     studio, _, _ = trained
     studio.save(tmp_path)
     assert commands.run(["inspect", str(tmp_path)]) == 0

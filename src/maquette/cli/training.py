@@ -91,7 +91,7 @@ def _refuse_strangers(command: Train) -> None:
     if command.overfit and name not in CLIPS:
         raise UserError(f"--overfit goes with {' or '.join(CLIPS)}; leave it out for {name}.")
     if name in CLIPS and (command.text or command.dataset or command.tensorboard):
-        raise UserError(f"{name} learns from clips; leave --text, --dataset and --tensorboard out.")
+        raise UserError(f"{name} learns from clips (--clips); leave --text, --dataset and --tensorboard out.")
     if name in CLIPS and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"{name} trains in one process; start it without torchrun.")
     if name in POLICIES and (not command.dataset or command.text):
