@@ -37,6 +37,9 @@ def test_inspect_prints_facts_and_exits_with_1_on_a_fault(folder, capsys):
     assert "broken: " in capsys.readouterr().out
     assert commands.run(["inspect", str(folder), "--json"]) == 1
     assert "tokenizer.json" in json.loads(capsys.readouterr().out)["problems"][0]
+    (folder / "config.json").write_text("{")
+    assert commands.run(["inspect", str(folder)]) == 1
+    assert "config.json" in capsys.readouterr().out
 
 
 def test_chat_answers_with_the_whole_conversation_before_it(folder, capsys, monkeypatch):

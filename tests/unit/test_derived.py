@@ -47,6 +47,14 @@ def test_what_took_long_is_derived_once(study, tmp_path):
     assert len(CALLS) == 3, "without records nothing is kept"
 
 
+def test_what_was_changed_by_hand_is_refused(study, tmp_path):
+    with_derived(study, TRIALS, tmp_path)
+    path = tmp_path / FILE
+    path.write_text(path.read_text().replace('"score": 1.5', '"score": 9.5'))
+    with pytest.raises(UserError, match="was changed after it was written"):
+        with_derived(study, TRIALS, tmp_path)
+
+
 def test_other_code_derives_anew(study, tmp_path):
     with_derived(study, TRIALS, tmp_path)
     assert with_derived(dataclasses.replace(study, analyse=other), TRIALS, tmp_path)["best"] == {"score": 0.0}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from maquette.core.errors import UserError
-from maquette.core.files import fingerprint, read_json, write_json
+from maquette.core.files import fingerprint
 from maquette.core.provenance import source_hash
+from maquette.core.records import read_checked, write_checked
 from maquette.lab.claims import Trials
 from maquette.lab.study import Study
 
@@ -23,7 +24,7 @@ def with_derived(study: Study, trials: Trials, directory: Path | None = None) ->
     """One seed's trials together with the derived arms, which may have been kept in `directory`.
 
     Raises:
-        UserError: `analyse` fails, or gives what is not a finite number.
+        UserError: `analyse` fails, or gives what is not a finite number; or what was kept was changed.
     """
     key = fingerprint(trials)
     known = _kept(study, directory) if directory else {}
@@ -51,18 +52,18 @@ def _derived(study: Study, trials: Trials) -> Trials:
 
 
 def _kept(study: Study, directory: Path) -> dict[str, Any]:
-    """By the trials' fingerprint, as far as it is of today's code."""
+    """By the trials' fingerprint, as far as it is of today's code; checked as records are, for verdicts rest on it."""
     path = directory / FILE
     if study.analyse is None or not path.exists():
         return {}
-    kept = read_json(path)
+    kept = read_checked(path, "file of what was derived")
     return kept["derived"] if kept["code"] == _code(study.analyse) else {}
 
 
 def _keep(study: Study, directory: Path, derived: dict[str, Any]) -> None:
     assert study.analyse is not None, "nothing takes no time"
     with contextlib.suppress(UserError, OSError):  # of records that may only be read it is derived each time
-        write_json(directory / FILE, {"code": _code(study.analyse), "derived": derived})
+        write_checked(directory / FILE, {"code": _code(study.analyse), "derived": derived})
 
 
 @functools.lru_cache

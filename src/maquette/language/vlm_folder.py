@@ -53,4 +53,6 @@ def load(directory: Path) -> Sighted:
     tokenizer = tokenizers.load(directory)
     model = VisionLanguage(vlm_config(card["size"], pixels=card["pixels"], vocabulary=tokenizer.get_vocab_size()))
     read_weights(directory, CARD, model)
-    return Sighted(model=model.eval(), tokenizer=tokenizer, **card)
+    return Sighted(
+        model=model.eval(), tokenizer=tokenizer, size=card["size"], pixels=card["pixels"], weights=card["weights"]
+    )

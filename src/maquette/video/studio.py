@@ -162,8 +162,10 @@ KIND = "maquette text-to-video"
 
 def is_studio(directory: Path) -> bool:
     """Whether a folder says that it is one."""
-    config = directory / "config.json"
-    said = read_json(config) if config.exists() else None
+    try:
+        said = read_json(directory / "config.json")
+    except UserError:
+        return False
     return isinstance(said, dict) and said.get("kind") == KIND
 
 

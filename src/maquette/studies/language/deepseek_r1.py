@@ -391,10 +391,10 @@ STUDY = Study(
             seeds=12,
             verdict=True,
             until="all",
-            limits="0.1 million parameters, one family of puzzles, drawn false beliefs; one base, teacher, peer: of "
-            "others, in an earlier run, the peer's traces won. What was never rewarded is hardly won, and lost of 256 "
-            "samples: a table is mended. With three operations distilling leads no more; with four all guess, as one "
-            "of seven can. A cold start's replies hold facts. Claim 9's control is undecided. Clipping never acts.",
+            limits="0.1 million parameters, one family of puzzles; one base, teacher, peer: of others, earlier, the "
+            "peer's traces won. What was never rewarded is hardly won, and lost of 256 samples: a table is mended. "
+            "With three operations distilling leads no more; with four all guess. A cold start's replies hold facts. "
+            "Claim 2's control cannot pass, a guesser passes claim 6, claim 9's control is undecided, clipping idle.",
         ),
     ),
 )
