@@ -1,5 +1,6 @@
 """How tiny-chat's conversations begin, and how it is examined on them."""
 
+import re
 from collections import Counter
 
 import numpy as np
@@ -7,16 +8,21 @@ import pytest
 
 from maquette.core.errors import UserError
 from maquette.language.chat_recipes import RECIPES, carry_out
-from maquette.language.interface import Completion
+from maquette.language.interface import Completion, Message
+from maquette.language.replies import with_replies
 from maquette.language.scene_chat import (
+    SAID,
+    TEMPLATE,
     WAYS,
     SceneConversations,
     begun,
     chat_tokenizer,
+    conversation_row,
+    drawn_way,
     examination,
     examine,
-    messages_of,
 )
+from maquette.language.tokenizers import end_id
 from maquette.train.distributed import World
 from maquette.worlds.scene.words.conversations import GREETINGS, OFFER
 
@@ -82,21 +88,57 @@ def test_a_scene_is_told_whole_in_every_way(conversations):
         assert all(any(part in text for text in texts) for part in one.told)
         assert turns[-1] is one.turns[-1]
     assert begun(one, "after a greeting", "hi")[1][0].reply == OFFER
-    drawn = Counter()
-    for seed in range(300):
-        messages = messages_of(one, np.random.default_rng(seed))
-        drawn[messages[0].role, len(messages) - 2 * len(one.turns)] += 1
-    assert drawn["system", 1] == pytest.approx(300 * WAYS["by the system"], abs=30)
-    assert drawn["user", 0] == pytest.approx(300 * WAYS["with a question"], abs=30)
-    assert drawn["user", 4] == pytest.approx(300 * (WAYS["in two parts"] + WAYS["after a greeting"]), abs=30)
+    drawn = Counter(drawn_way(np.random.default_rng(seed))[0] for seed in range(300))
+    assert drawn == {way: pytest.approx(300 * share, abs=30) for way, share in WAYS.items()}
 
 
-def test_rows_grow_at_the_end_and_hold_the_same_conversations():
-    tokenizer = chat_tokenizer(640)
+@pytest.fixture(scope="module")
+def tokenizer():
+    return chat_tokenizer(640)
+
+
+def test_rows_grow_at_the_end_and_hold_the_same_conversations(tokenizer):
     short = SceneConversations(tokenizer=tokenizer, stages=[(2, 3, 16), (5, 2, 40)], seed=3, conversations=3)
     assert [tuple(short.batch(step)["tokens"].shape) for step in range(8)] == [(3, 16)] * 2 + [(2, 40)] * 6
     begins = {tuple(row[:16].tolist()) for step in (2, 3, 4) for row in short.batch(step)["tokens"]}
     assert begins == {tuple(row.tolist()) for row in short.batch(0)["tokens"]}
+
+
+def test_replies_count_whole_what_else_is_said_less_and_what_tells_first_not_at_all(tokenizer):
+    for number in range(20):
+        row = conversation_row(tokenizer, 0, number, held_out=False)
+        text = tokenizer.decode(row.ids, skip_special_tokens=False)
+        said = re.findall(r"<\|(\w+)\|>(.*?)<\|end\|>", text)
+        messages = [Message(role=role, content=content) for role, content in said]
+        assert TEMPLATE.render_closed(messages) == text
+        ids, replies = with_replies(messages, TEMPLATE, tokenizer)
+        assert ids == row.ids
+        assert [count == 1 for count in row.counts] == replies
+        first = ids.index(end_id(tokenizer)) + 1
+        assert {*row.counts[:first]} == {0}
+        assert {*row.counts[first:]} == {1, SAID}
+        held = conversation_row(tokenizer, 0, number, held_out=True)
+        assert {*held.counts} == {0, 1}
+
+
+def test_a_shortened_row_tells_the_scene_and_goes_on_at_any_turn_that_hangs_on_none(tokenizer):
+    row = next(
+        row
+        for n in range(99)
+        if " it" in tokenizer.decode((row := conversation_row(tokenizer, 0, n, held_out=False)).ids)
+    )
+    opening, beginnings = row.turns[0], set()
+    for seed in range(60):
+        ids, counts = row.shortened(257, np.random.default_rng(seed))
+        turn = len(row.ids) - len(ids) + opening
+        assert (ids, counts) == (row.ids[:opening] + row.ids[turn:], row.counts[:opening] + row.counts[turn:])
+        assert len(ids) >= 257, "no row is emptier than it must be"
+        beginnings.add(turn)
+    assert beginnings == {turn for turn in row.turns if opening + len(row.ids) - turn >= 257}
+    assert len(beginnings) > 3
+    asked = [tokenizer.decode(row.ids[turn : turn + 30]).split("?")[0] for turn in row.turns]
+    assert not any(one.endswith((" it", " it made of")) for one in asked), "nobody could say what it is"
+    assert row.shortened(10**6, np.random.default_rng(0)) == (row.ids, row.counts), "there is no more than all"
 
 
 def test_the_recipes_stages_are_all_its_steps_and_end_at_the_models_context():

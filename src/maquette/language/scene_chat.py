@@ -15,7 +15,6 @@ from maquette.language.answered import Answered, by_kind
 from maquette.language.chat import PLAIN, ChatTemplate, shortened
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import Message, Sampling
-from maquette.language.replies import with_replies
 from maquette.language.tokenizers import END, end_id, train_bpe
 from maquette.language.weighted import count_weights, weighted_loss
 from maquette.train.judging import mean_loss
@@ -47,8 +46,8 @@ SAID = 0.3
 """What a target that is no reply's counts: questions name things too, and so teach sooner to look a name up."""
 SAMPLE = 500
 """Conversations that the vocabulary is learned from."""
-EXAMINED = 3
-"""The seed of the scenes that a recipe is examined on; settings are chosen by other scenes, those of seed 1 so far."""
+EXAMINED = 4
+"""The seed of the scenes that a recipe is examined on; settings are chosen by others, of seeds 1 to 3 so far."""
 ANSWER = 64
 """The most tokens of a reply."""
 
@@ -87,15 +86,14 @@ def begun(conversation: Conversation, way: str, greeting: str = GREETINGS[0]) ->
     return [], [*offer, conversation.opening, *turns]
 
 
-def messages_of(conversation: Conversation, rng: np.random.Generator) -> list[Message]:
-    """The conversation as messages, told in one of the ways."""
-    way = [*WAYS][int(np.searchsorted(np.cumsum([*WAYS.values()]), rng.random()))]
-    before, turns = begun(conversation, way, pick(rng, GREETINGS))
-    return [*before, *(message for turn in turns for message in _exchange(turn.said, turn.reply))]
+def drawn_way(rng: np.random.Generator) -> tuple[str, str]:
+    """One of `WAYS`, as often as is said there, and a greeting."""
+    way = int(np.searchsorted(np.cumsum([*WAYS.values()]), rng.random()))
+    return [*WAYS][way], pick(rng, GREETINGS)
 
 
-def _exchange(said: str, reply: str) -> tuple[Message, Message]:
-    return Message(role="user", content=said), Message(role="assistant", content=reply)
+def _exchange(turn: Turn) -> tuple[Message, Message]:
+    return Message(role="user", content=turn.said), Message(role="assistant", content=turn.reply)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,33 +106,65 @@ class SceneConversations:
     seed: int
     conversations: int = 8192
     """So many are drawn, each when it is first read; every pass over them has an order of its own."""
-    kept: dict[int, tuple[list[int], list[float]]] = field(default_factory=dict, repr=False, compare=False)
+    kept: dict[int, "Row"] = field(default_factory=dict, repr=False, compare=False)
     """Those drawn so far: they are read again, and drawing is dear beside learning."""
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.
 
-        A reply's count 1, all others' behind the first message `SAID`.
+        A reply's count 1, all others' behind the first message `SAID`. Every time that a conversation is read, other
+        turns may follow its opening.
         """
         ends = accumulate(steps for steps, _, _ in self.stages)
         now = (stage for stage, end in zip(self.stages, ends, strict=True) if step < end)
         _, rows, length = next(now, self.stages[-1])
-        found = []
-        for number in rows_of_batch(step, rows, self.conversations, self.seed, "order of conversations"):
+        numbers = rows_of_batch(step, rows, self.conversations, self.seed, "order of conversations")
+        rng = numpy_generator(self.seed, "turns", step)
+        for number in numbers:
             if number not in self.kept:
                 self.kept[number] = conversation_row(self.tokenizer, self.seed, number, held_out=False)
-            found.append(self.kept[number])
+        found = [self.kept[number].shortened(length + 1, rng) for number in numbers]
         return _batch(found, length, end_id(self.tokenizer))
 
 
-def conversation_row(tokenizer: Tokenizer, seed: int, number: int, *, held_out: bool) -> tuple[list[int], list[float]]:
-    """A conversation's tokens, and what each counts as a target; in held-out ones nothing but replies does."""
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A conversation as it is learned."""
+
+    ids: list[int]
+    counts: list[float]
+    """What each token counts as a target."""
+    turns: list[int]
+    """Where the turns begin that may follow the opening, the first first: those that hang on none before them."""
+
+    def shortened(self, length: int, rng: np.random.Generator) -> tuple[list[int], list[float]]:
+        """The opening and what is said from one of the turns on that leave enough to fill so many tokens.
+
+        So a model reads all turns in rows that hold a few, and histories that have lost some, as `chat.shortened` does.
+        """
+        opening = self.turns[0]
+        enough = [turn for turn in self.turns if opening + len(self.ids) - turn >= length]
+        turn = pick(rng, enough or [opening])
+        return self.ids[:opening] + self.ids[turn:], self.counts[:opening] + self.counts[turn:]
+
+
+def conversation_row(tokenizer: Tokenizer, seed: int, number: int, *, held_out: bool) -> Row:
+    """A conversation that training reads, or a held-out one, in which nothing but replies counts."""
     rng = numpy_generator(seed, "held out" if held_out else "conversation", number)
-    messages = messages_of(draw_conversation(rng, TURNS, held_out=held_out), rng)
-    ids, learned = with_replies(messages, TEMPLATE, tokenizer)
-    first = ids.index(end_id(tokenizer))
-    said = [0.0] * first + [0.0 if held_out else SAID] * (len(ids) - first)
-    return ids, [1.0 if so else other for so, other in zip(learned, said, strict=True)]
+    conversation = draw_conversation(rng, TURNS, held_out=held_out)
+    before, turns = begun(conversation, *drawn_way(rng))
+    text = TEMPLATE.render_closed([*before, *(message for turn in turns for message in _exchange(turn))])
+    ids = tokenizer.encode(text, add_special_tokens=False).ids
+    assistant, end = tokenizer.token_to_id(ROLES[-1]), end_id(tokenizer)
+    ends = [i + 1 for i, token in enumerate(ids) if token == end]
+    counts, speaks = [0.0] * ends[0] + [0.0 if held_out else SAID] * (len(ids) - ends[0]), False
+    for i, token in enumerate(ids):
+        counts[i] = 1.0 if speaks else counts[i]
+        speaks = token == assistant or (speaks and token != end)
+    begins = [0, *ends][len(before) : -1 : 2]
+    opening = len(turns) - len(conversation.turns) or 1 - len(before)  # at least what tells of the scene
+    free = [begin for begin, turn in zip(begins[opening + 1 :], turns[opening + 1 :], strict=True) if turn.kind != "it"]
+    return Row(ids=ids, counts=counts, turns=[begins[opening], *free])
 
 
 def _batch(found: Sequence[tuple[list[int], list[float]]], length: int, end: int) -> dict[str, Tensor]:
@@ -154,7 +184,8 @@ def held_out_loss(
     tokenizer: Tokenizer, *, length: int, conversations: int, rows: int = 8
 ) -> Callable[[nn.Module], dict[str, float]]:
     """An evaluation: nats a token of the replies in conversations about scenes that training never sees."""
-    found = [conversation_row(tokenizer, 0, number, held_out=True) for number in range(conversations)]
+    read = [conversation_row(tokenizer, 0, number, held_out=True) for number in range(conversations)]
+    found = [(row.ids, row.counts) for row in read]
     held = [_batch(found[i : i + rows], length, end_id(tokenizer)) for i in range(0, conversations, rows)]
 
     return lambda model: {"validation_loss": mean_loss(model, conversation_loss, count_weights, held)}

@@ -193,14 +193,17 @@ class _Run:
         self.device = pick_device(config.device)
         # Decided here, so that checkpoints hold it: a run goes on in the precision it began in, or not at all.
         self.config = config = replace(config, precision=pick_precision(config.precision, self.device))
-        self.objective, self.count, self.batches = objective, count, batches
+        self.count, self.batches = count, batches
         self.directory, self.evaluate, self.progress, self.world = directory, evaluate, progress, world
         self.given = model.to(self.device)
         self.bare = world.shard(self.given)
         self.model = world.replicate(self.bare, self.device)
         if config.compile:
             torch.compiler.reset()  # or another size of the same class counts against the compiler's patience
-        self.forward = cast("nn.Module", torch.compile(self.model)) if config.compile else self.model
+        # The loss is compiled with its model; what DDP and FSDP wrap about a model wants it compiled by itself.
+        alone = world.size == 1
+        self.objective = torch.compile(objective) if config.compile and alone else objective
+        self.forward = cast("nn.Module", torch.compile(self.model)) if config.compile and not alone else self.model
         self.optimizers = build_optimizers(self.bare, config.optimizer)
         self.ema = ExponentialMovingAverage(self.bare, config.ema) if config.ema else None
         self.parameters = [p for p in self.bare.parameters() if p.requires_grad]

@@ -3,6 +3,7 @@
 It decides from what can be seen: where things are in each frame, never from a clip's law, velocities or contacts.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 
@@ -79,6 +80,7 @@ def is_answer(question: str, answer: str, state: Scene | Clip) -> bool:
     return answers.answers(Talk.about(state), _asked(question), sentences.reply(sentence[0][0]))
 
 
+@functools.lru_cache(maxsize=2**10)
 def _asked(question: str) -> Question:
     sentence = split(question)
     if len(sentence) != 1 or not sentence[0][1]:
