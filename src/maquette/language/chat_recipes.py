@@ -1,8 +1,9 @@
 """Named models to talk with: `maquette train tiny-chat` teaches one to converse about scenes that it is told of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 from maquette.core.errors import UserError
 from maquette.core.files import write_json
@@ -14,9 +15,8 @@ from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.recipes import compiled, fitted, leave
 from maquette.language.weighted import count_weights
-from maquette.train.distributed import ALONE, World
-from maquette.train.loop import TrainConfig, Trained, train
-from maquette.train.metrics import Sink
+from maquette.train.distributed import ALONE
+from maquette.train.loop import Company, TrainConfig, Trained, train
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
@@ -74,11 +74,11 @@ RECIPES = {
             qk_norm=True,
         ),
         rows=5,
-        beginning=Beginning(share=0.85, rows=8, length=256),
+        beginning=Beginning(share=0.9, rows=8, length=256),
         train=TrainConfig(
-            steps=7200,
+            steps=6900,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
-            save_every=200,
+            save_every=400,
             evaluate_every=800,
             schedule=Schedule(warmup=50, cooldown=0.4),
         ),
@@ -90,25 +90,21 @@ def carry_out(
     recipe: ChatRecipe,
     out: Path,
     *,
-    sinks: Sequence[Sink] = (),
     stage: Callable[[str], None] = lambda name: None,
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    **company: Unpack[Company],
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave in `out` what `recipes.carry_out` does, with a chat template; its answers on held-out scenes.
 
     Args:
         recipe: the model and its training.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
-        sinks: further places for the numbers.
         stage: told what is done now.
-        progress: told (steps done, steps in all) after every step.
-        world: the processes that train together; the first one examines.
+        company: as `maquette.train.loop.train`'s; of several processes the first one examines.
 
     Raises:
         UserError: a stage's rows cannot be shared out among the processes; and as `maquette.train.loop.train`.
     """
-    together, rows = world.size, [str(count) for _, count, _ in recipe.stages]
+    together, rows = company.get("world", ALONE).size, [str(count) for _, count, _ in recipe.stages]
     if any(int(count) % together for count in rows):  # now, not when the last stage begins
         raise UserError(f"Batches of {' and '.join(rows)} rows cannot be cut into {together} processes; start one.")
     stage("learning the vocabulary")
@@ -124,16 +120,14 @@ def carry_out(
         compiled(recipe.train, recipe.flops),
         directory=out / "training",
         evaluate=scene_chat.held_out_loss(tokenizer, length=length, conversations=40),
-        sinks=tuple(sinks),
-        progress=progress,
-        world=world,
+        **company,
         made_of={
             "architecture": asdict(recipe.model),
             "tokenizer": tokenizer.to_str(),
             "stages": recipe.stages[:-1],  # which end earlier where there are fewer steps
         },
     )
-    if not world.leads:
+    if not company.get("world", ALONE).leads:
         return trained, []
     leave(trained, tokenizer, out)
     save_template(scene_chat.TEMPLATE, out)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Unpack
 
 from torch import nn
 
@@ -11,10 +12,8 @@ from maquette.core.seeds import torch_generator
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
 from maquette.language.tokenizers import Prepared
 from maquette.train import checkpoint
-from maquette.train.distributed import ALONE, World
 from maquette.train.judging import mean_loss
-from maquette.train.loop import TrainConfig, Trained, train
-from maquette.train.metrics import Sink
+from maquette.train.loop import Company, TrainConfig, Trained, train
 from maquette.worlds.text.tokens import PackedTokens, Tokens, validation_batches
 
 
@@ -27,9 +26,7 @@ def pretrain(
     length: int,
     directory: Path | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    sinks: tuple[Sink, ...] = (),
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    **company: Unpack[Company],
 ) -> Trained:
     """Train a new Llama on batches of `rows` × `length` tokens; seed, data order and start all follow `config.seed`."""
     batches = PackedTokens(tokens=text.train, length=length, rows=rows, seed=config.seed)
@@ -41,9 +38,7 @@ def pretrain(
         config,
         directory=directory,
         evaluate=evaluate,
-        sinks=sinks,
-        progress=progress,
-        world=world,
+        **company,
         made_of={"architecture": asdict(model), "text": text.manifest},
     )
 

@@ -1,8 +1,8 @@
 """Named training runs: `maquette train NAME` carries one out, on the default text or the user's own."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 from tokenizers import Tokenizer
 
@@ -10,9 +10,8 @@ from maquette.core.devices import compile_pays, pick_device
 from maquette.language import checkpoints, tokenizers
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.pretrain import pretrain, validation_loss
-from maquette.train.distributed import ALONE, World
-from maquette.train.loop import TrainConfig, Trained
-from maquette.train.metrics import Sink
+from maquette.train.distributed import ALONE
+from maquette.train.loop import Company, TrainConfig, Trained
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
@@ -63,10 +62,7 @@ def carry_out(
     recipe: Recipe,
     text: tokenizers.Prepared,
     out: Path,
-    *,
-    sinks: Sequence[Sink] = (),
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    **company: Unpack[Company],
 ) -> Trained:
     """Train, and leave in `out` a checkpoint folder in the Hugging Face layout, with its tokenizer and training.json.
 
@@ -84,11 +80,9 @@ def carry_out(
         length=length,
         directory=out / "training",
         evaluate=validation_loss(text.validation, length=length, rows=recipe.rows, limit=64),
-        sinks=tuple(sinks),
-        progress=progress,
-        world=world,
+        **company,
     )
-    if world.leads:
+    if company.get("world", ALONE).leads:
         leave(trained, text.tokenizer, out)
         write_record(out, trained, recipe=asdict(recipe), text=text.manifest)
     return trained

@@ -1,8 +1,9 @@
 """Named vision-language models: `maquette train tiny-vlm` teaches one to caption table tops and answer about them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Unpack
 
 from torch import nn
 
@@ -13,10 +14,9 @@ from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_folder import Sighted, save
 from maquette.language.vlm_sizes import vlm_config
 from maquette.language.weighted import count_weights
-from maquette.train.distributed import ALONE, World
+from maquette.train.distributed import ALONE
 from maquette.train.judging import mean_loss
-from maquette.train.loop import TrainConfig, Trained, train
-from maquette.train.metrics import Sink
+from maquette.train.loop import Company, TrainConfig, Trained, train
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
@@ -62,20 +62,16 @@ def carry_out(
     recipe: VlmRecipe,
     out: Path,
     *,
-    sinks: Sequence[Sink] = (),
     stage: Callable[[str], None] = lambda name: None,
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
+    **company: Unpack[Company],
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave the model's folder in `out`; its answers on held-out tables, by kind of question.
 
     Args:
         recipe: the model and its training.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
-        sinks: further places for the numbers.
         stage: told what is done now.
-        progress: told (steps done, steps in all) after every step.
-        world: the processes that train together; the first one examines.
+        company: as `maquette.train.loop.train`'s; of several processes the first one examines.
 
     Raises:
         UserError: as `maquette.train.loop.train`.
@@ -101,12 +97,10 @@ def carry_out(
         recipe.train,
         directory=out / "training",
         evaluate=_held_out_loss(sights),
-        sinks=tuple(sinks),
-        progress=progress,
-        world=world,
+        **company,
         made_of={"architecture": asdict(config), "tokenizer": tokenizer.to_str()},
     )
-    if not world.leads:
+    if not company.get("world", ALONE).leads:
         return trained, []
     model = trained.model.cpu().eval()
     assert isinstance(model, VisionLanguage)

@@ -1,9 +1,9 @@
 """Trains a policy on a LeRobot dataset, whatever its cameras, its state and its actions."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from tokenizers import Tokenizer
@@ -25,11 +25,10 @@ from maquette.robotics.normalisation import OF_HEAD, normaliser
 from maquette.robotics.policies.contract import chunk_loss, count_actions
 from maquette.robotics.policies.heads import STEPS
 from maquette.robotics.policies.making import USUAL_HEAD, Shape, make
-from maquette.train.distributed import ALONE, World
+from maquette.train.distributed import ALONE
 from maquette.train.folders import WEIGHTS
 from maquette.train.judging import mean_loss
-from maquette.train.loop import TrainConfig, Trained, train
-from maquette.train.metrics import Sink
+from maquette.train.loop import Company, TrainConfig, Trained, train
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
@@ -106,10 +105,8 @@ def carry_out(
     *,
     parent: Path | None = None,
     vlm: Path | None = None,
-    sinks: Sequence[Sink] = (),
     reading: Progress = lambda done, total: None,
-    progress: Progress | None = None,
-    world: World = ALONE,
+    **company: Unpack[Company],
 ) -> Trained:
     """Train on the dataset in `directory`, and leave the policy's folder in `out`.
 
@@ -119,10 +116,8 @@ def carry_out(
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         parent: a policy's folder to begin with, instead of drawn weights.
         vlm: a vision-language model's folder (`maquette.language.vlm_folder`) that π0 begins with.
-        sinks: further places for the numbers.
         reading: told (episodes read, episodes in all).
-        progress: told (steps done, steps in all).
-        world: the processes that train together.
+        company: as `maquette.train.loop.train`'s.
 
     Raises:
         UserError: the dataset is faulty, does not fit the recipe or the parent, or as `maquette.train.loop.train`.
@@ -132,17 +127,8 @@ def carry_out(
     dataset = _sound(directory)
     deployed = _inherited(parent, dataset) if parent else new_policy(recipe, dataset, vlm)
     moments = moments_of(deployed, dataset, reading)
-    trained = fit(
-        deployed,
-        moments,
-        recipe.train,
-        recipe.rows,
-        directory=out / "training",
-        sinks=sinks,
-        progress=progress,
-        world=world,
-    )
-    if world.leads:
+    trained = fit(deployed, moments, recipe.train, recipe.rows, directory=out / "training", **company)
+    if company.get("world", ALONE).leads:
         deployed.policy.cpu()
         save(deployed, out)
         write_record(out, trained, recipe=asdict(recipe), dataset=str(directory))
@@ -171,9 +157,7 @@ def fit(
     rows: int,
     *,
     directory: Path | None = None,
-    sinks: Sequence[Sink] = (),
-    progress: Progress | None = None,
-    world: World = ALONE,
+    **company: Unpack[Company],
 ) -> Trained:
     """Train the policy in place.
 
@@ -183,9 +167,7 @@ def fit(
         config: of the loop.
         rows: moments in a batch.
         directory: where checkpoints to resume from lie; none are written without one.
-        sinks: further places for the numbers.
-        progress: told (steps done, steps in all).
-        world: the processes that train together.
+        company: as `maquette.train.loop.train`'s.
 
     Raises:
         UserError: as `maquette.train.loop.train`.
@@ -199,9 +181,7 @@ def fit(
         config,
         directory=directory,
         evaluate=_judge(moments, policy.draw),
-        sinks=tuple(sinks),
-        progress=progress,
-        world=world,
+        **company,
         made_of={"shape": asdict(card.shape), "dataset": card.dataset, "parent": card.parent},
     )
     policy.eval()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,19 @@ from maquette.train.optimizers import OptimizerConfig, build_optimizers
 from maquette.train.schedules import Schedule
 
 Batch = dict[str, Tensor]
+
+
+class Company(TypedDict, total=False):
+    """Who takes part in a training and who is told of it, as everything that trains hands on to `train`."""
+
+    sinks: Sequence[Sink]
+    """Further places for the numbers."""
+    progress: Callable[[int, int], None] | None
+    """Told (steps done, steps in all) after every step."""
+    world: World
+    """The processes that train together."""
+
+
 Objective = Callable[[nn.Module, Batch], Tensor]
 """A loss summed over what it counts, so that batches cut in any way add up to the same mean."""
 Experience = Callable[[int, Batch], Batch]

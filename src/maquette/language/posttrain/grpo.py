@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -25,8 +25,7 @@ from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.language.posttrain.watching import Meter
 from maquette.train.distributed import ALONE, World
-from maquette.train.loop import Batch, Trained, train
-from maquette.train.metrics import Sink
+from maquette.train.loop import Batch, Company, Trained, train
 
 
 def grpo(
@@ -37,10 +36,8 @@ def grpo(
     *,
     directory: Path | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    sinks: Sequence[Sink] = (),
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
     made_of: Mapping[str, Any] | None = None,
+    **company: Unpack[Company],
 ) -> Trained:
     """Train `policy.model` in place on the prompts of `rows`, from the newest checkpoint in `directory` if any.
 
@@ -50,6 +47,7 @@ def grpo(
     Raises:
         UserError: prompts that do not fit the model, a reward that is no number, and as `maquette.train.loop.train`.
     """
+    world = company.get("world", ALONE)
     _refuse(config, rows, world)
     experience = Experience(
         policy=policy,
@@ -68,9 +66,7 @@ def grpo(
         config.loop,
         directory=directory,
         evaluate=evaluate,
-        sinks=sinks,
-        progress=progress,
-        world=world,
+        **company,
         made_of={
             "algorithm": {k: v for k, v in asdict(config).items() if k not in ("train", "rows", "shown")},
             "architecture": asdict(policy.model.config),

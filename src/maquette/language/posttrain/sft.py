@@ -7,7 +7,7 @@ example each, up to rounding.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +21,7 @@ from maquette.language.llama import count_targets
 from maquette.language.posttrain.examples import Example
 from maquette.language.posttrain.policy import Policy
 from maquette.nn.masks import document_mask
-from maquette.train.distributed import ALONE, World
-from maquette.train.loop import Batch, Objective, TrainConfig, Trained, train
-from maquette.train.metrics import Sink
+from maquette.train.loop import Batch, Company, Objective, TrainConfig, Trained, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +117,8 @@ def sft(
     objective: Objective = reply_loss,
     directory: Path | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    sinks: Sequence[Sink] = (),
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
     made_of: Mapping[str, Any] | None = None,
+    **company: Unpack[Company],
 ) -> Trained:
     """Train `policy.model` in place on the examples' replies; see `maquette.train.loop.train`.
 
@@ -139,9 +135,7 @@ def sft(
         config.train,
         directory=directory,
         evaluate=evaluate,
-        sinks=sinks,
-        progress=progress,
-        world=world,
+        **company,
         made_of={
             "architecture": asdict(policy.model.config),
             "examples": fingerprint([asdict(one) for one in examples]),

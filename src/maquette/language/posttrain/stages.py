@@ -20,7 +20,7 @@ from maquette.language.posttrain.rewarding import Reward
 from maquette.language.posttrain.sft import SftConfig, reply_loss, rows_of, sft
 from maquette.language.posttrain.switches import GrpoConfig
 from maquette.train.distributed import ALONE, World
-from maquette.train.loop import Trained
+from maquette.train.loop import Company, Trained
 from maquette.train.metrics import Sink
 from maquette.train.record import write_record
 
@@ -41,6 +41,11 @@ class Stage:
             raise UserError(
                 f"The result would overwrite the model that it is made from, {self.model}; give another out."
             )
+
+    @property
+    def company(self) -> Company:
+        """Who takes part and who listens, for the loop."""
+        return Company(sinks=self.sinks, progress=self.progress, world=self.world)
 
     @property
     def training(self) -> Path:
@@ -66,9 +71,7 @@ def fine_tune(stage: Stage, config: SftConfig, *, epochs: int = 0, teacher: Path
         objective=logit_objective(load_policy(teacher).model) if teacher else reply_loss,
         made_of={"model": _weights(stage.model), "teacher": _weights(teacher) if teacher else None},
         directory=stage.training,
-        sinks=stage.sinks,
-        progress=stage.progress,
-        world=stage.world,
+        **stage.company,
     )
     _leave(stage, policy, {"sft": asdict(config), "teacher": str(teacher) if teacher else None}, trained)
     return trained
@@ -95,9 +98,7 @@ def reinforce(
         made_of={"model": _weights(stage.model)},
         directory=stage.training,
         evaluate=evaluate,
-        sinks=stage.sinks,
-        progress=stage.progress,
-        world=stage.world,
+        **stage.company,
     )
     _leave(stage, policy, {"grpo": _plain(asdict(config))}, trained)
     return trained

@@ -212,14 +212,15 @@ class _Speaker:
     """Draws what a person says about a telling, and the replies."""
 
     def __init__(self, telling: Telling, scenes: list[Scene], rng: np.random.Generator, held_out: bool) -> None:
-        self.telling, self.scene, self.others, self.rng, self.held_out = telling, scenes[0], scenes[1:], rng, held_out
+        self.telling, self.scene, self.rng, self.held_out = telling, scenes[0], rng, held_out
+        self.world, *self.others = [interpreter.World(scene) for scene in scenes]
         self.asker = ask = Asker(scenes[0], rng)
         asks = (ask.exists, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
         asks = (*asks, ask.which_of_two, ask.between, ask.value, ask.value, ask.value)
         if telling.drawer is not None:
             asks = (*asks, ask.scenery)
         if not held_out:  # what is learned last is asked more often in training, and not in examinations
-            asks = (*asks, ask.which, ask.value, ask.value)
+            asks = (*asks, ask.which, ask.value, ask.value, ask.related, ask.count)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
             *(self.about, self.about, self.about, self.follow_up, self.follow_up),
@@ -239,7 +240,7 @@ class _Speaker:
         """Whether every scene of which the same is told gives the same answer."""
         others = self.others if PLACED.search(question) else []
         try:
-            answer = interpreter.answer(question, self.scene)
+            answer = interpreter.answer(question, self.world)
             return all(interpreter.answer(question, other) == answer for other in others)
         except UserError:
             return False

@@ -28,6 +28,7 @@ from maquette.worlds.scene.words.interpreter.world import World
 from maquette.worlds.scene.words.lexicon import NOUNS
 
 __all__ = [
+    "World",
     "achieved",
     "answer",
     "combinations",
@@ -59,8 +60,8 @@ def is_true(text: str, state: Scene | Clip) -> bool:
     return True
 
 
-def answer(question: str, state: Scene | Clip) -> str:
-    """The plainest right answer to a question.
+def answer(question: str, state: Scene | Clip | World) -> str:
+    """The plainest right answer to a question; who asks much about one state gives its `World`.
 
     Raises:
         UserError: the question cannot be read, or it asks about what is not there.

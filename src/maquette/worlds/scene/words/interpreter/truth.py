@@ -43,9 +43,9 @@ class Talk:
     _motion: Motion | None = None
 
     @classmethod
-    def about(cls, state: Scene | Clip) -> "Talk":
+    def about(cls, state: Scene | Clip | World) -> "Talk":
         """A talk that begins."""
-        return cls(world=World(state))
+        return cls(world=state if isinstance(state, World) else World(state))
 
     @property
     def motion(self) -> Motion:
