@@ -104,7 +104,7 @@ class SceneConversations:
     stages: Sequence[tuple[int, int, int]]
     """One after the other: steps, and the rows and their length in each of them; the last has no end."""
     seed: int
-    conversations: int = 6144
+    conversations: int = 8192
     """So many are drawn, each when it is first read; every pass over them has an order of its own."""
     kept: dict[int, "Row"] = field(default_factory=dict, repr=False, compare=False)
     """Those drawn so far: they are read again, and drawing is dear beside learning."""

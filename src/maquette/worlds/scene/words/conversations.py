@@ -220,7 +220,7 @@ class _Speaker:
         if telling.drawer is not None:
             asks = (*asks, ask.scenery)
         if not held_out:  # what is learned last is asked more often in training, and not in examinations
-            asks = (*asks, ask.which, ask.value, ask.value, ask.related, ask.count)
+            asks = (*asks, ask.which, ask.value, ask.value)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
             *(self.about, self.about, self.about, self.follow_up, self.follow_up),
