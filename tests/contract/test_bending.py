@@ -17,6 +17,7 @@ from maquette.lab.pilot import PILOT_SEEDS, foresee, run_pilot
 from maquette.lab.runner import run_study
 from maquette.lab.scales import Scale
 from maquette.lab.study import InRange, Plan
+from maquette.lab.terminal import curve_table
 from maquette.lab.verdicts import Verdict
 
 HEIGHT = "1 - (config.place - 0.5) ** 2"
@@ -93,6 +94,21 @@ def test_the_nearest_break_comes_first(here, log, broken, order):
     assert Curve(axis=axis, claim=claim, unbent=reading(here), readings=readings).breaks_at == order
     never = reading(here, Verdict.UNDECIDED)
     assert Curve(axis=axis, claim=claim, unbent=never, readings=readings).breaks_at == ()
+
+
+@pytest.mark.parametrize(
+    ("here", "labels", "places"),
+    [
+        (1.0, (0.5, 1.0, 2.0), ["0.5", "* 1.0", "2.0"]),
+        (1.0, (0.5, 2.0), ["* 1.0", "0.5", "2.0"]),
+        ("as it stands", ("words", "frames"), ["*", "words", "frames"]),
+    ],
+)
+def test_the_table_names_the_study_as_it_stands_once(here, labels, places):
+    axis = Axis(name="x", bends=[], objection="")
+    claim = InRange("x", "a", low=0, high=1, text="", control="b")
+    curve = Curve(axis=axis, claim=claim, unbent=reading(here), readings=tuple(map(reading, labels)))
+    assert [*curve_table(axis, [curve]).columns[1].cells] == places
 
 
 def test_what_was_run_is_not_run_again(bent):

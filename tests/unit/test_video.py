@@ -43,6 +43,7 @@ RUN = TrainConfig(
 )
 SMOKE = Recipe(
     about="a test",
+    shows="a thing",
     frames=9,
     size=16,
     clips=6,

@@ -235,7 +235,8 @@ def _on_clips(command: Train, allocator: str) -> int:
     from maquette.video.recipes import carry_out, diagnose
 
     recipe = _shortened(command)
-    session = _begun(command, recipe.about, recipe.training, allocator)
+    learned = f"{command.clips}" if command.clips else f"{recipe.clips:,} clips of {recipe.shows}"
+    session = _begun(command, f"{recipe.about} on {learned}", recipe.training, allocator)
     with session.bar() as bar:
         tasks: dict[str, TaskID] = {}
 

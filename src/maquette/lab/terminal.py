@@ -172,8 +172,10 @@ def curve_table(axis: "Axis", curves: "Sequence[Curve]") -> Table:
         wraps = heading == axis.name  # only its heading is long
         table.add_column(heading, no_wrap=not wraps, justify="right" if heading in (axis.name, "effect") else "left")
     for curve in curves:
-        for row, one in enumerate((curve.unbent, *curve.readings)):
-            place = "*" if one.label == "as it stands" else str(one.label) if row else f"* {one.label}"
+        here = curve.unbent.label
+        on_axis = here in [one.label for one in curve.readings]
+        for row, one in enumerate(curve.readings if on_axis else (curve.unbent, *curve.readings)):
+            place = "*" if one.label == "as it stands" else f"* {here}" if one.label == here else str(one.label)
             cells = ("" if row else curve.claim.text, place, number(one.interval.mean), interval(one.interval))
             table.add_row(*map(escape, cells), f"[{STYLES.get(one.verdict, '')}]{one.verdict}")
     return table

@@ -41,6 +41,8 @@ class Recipe:
     """What is trained, and on what."""
 
     about: str
+    shows: str
+    """What is in the scene world's clips."""
     frames: int
     size: int
     clips: int
@@ -84,7 +86,8 @@ class Autoencoding:
 
 RECIPES = {
     "tiny-video": Recipe(
-        about="4 million parameters on 4,096 clips of one large thing of rubber",
+        about="4 million parameters",
+        shows="one large thing of rubber",
         frames=17,
         size=16,
         clips=4096,
