@@ -139,7 +139,8 @@ class VisionLanguage(nn.Module):
         """All cameras' tokens, then the prompt's; `written` is False where a prompt is padded, `seeing` for a camera
         that is absent."""
         rows, cameras = images.shape[:2]
-        seen = self.projection(self.tower(images.flatten(0, 1).to(self.projection.weight.dtype) / 127.5 - 1))
+        pictures = images.flatten(0, 1).to(self.projection.weight.dtype).div(127.5).sub_(1)
+        seen = self.projection(self.tower(pictures))
         x = torch.cat((seen.unflatten(0, (rows, cameras)).flatten(1, 2), self.embed(prompt)), dim=1)
         if written is None and seeing is None:
             return Prefix(x, None, torch.arange(x.shape[1], device=x.device)[None])

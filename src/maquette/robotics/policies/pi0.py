@@ -20,7 +20,7 @@ from maquette.nn.apart import Kept, alone
 from maquette.nn.layers import RMSNorm
 from maquette.nn.linear import Linear
 from maquette.nn.masks import blockwise_mask
-from maquette.nn.stream import Block
+from maquette.nn.stream import Block, Rotary
 from maquette.robotics.policies.contract import Actions, Batch, Features, Observation, Thought
 
 
@@ -57,8 +57,8 @@ class Context(NamedTuple):
 
     layers: list[Kept]
     mask: Bool[Tensor, "b 1 1 s"] | None
-    positions: Int[Tensor, "#b chunk"]
-    """Of the actions."""
+    rotary: Rotary
+    """Of the actions, the same in every step of the flow."""
 
 
 class Pi0(nn.Module):
@@ -116,13 +116,13 @@ class Pi0(nn.Module):
             y, kept = alone(stream, y, rotary, mask, past)
             layers.append(kept)
         mask = None if mask is None else F.pad(mask, (0, self.config.chunk), value=True)
-        return Context(layers, mask, positions[:, 1:])
+        return Context(layers, mask, self.vlm.rotary(positions[:, 1:]))
 
     def features(self, context: Context, noisy: Actions, time: Float[Tensor, " b"]) -> Features:
         """Run the actions over what was kept."""
-        x, rotary = self.embed(noisy, time), self.vlm.rotary(context.positions)
+        x = self.embed(noisy, time)
         for stream, past in zip(self.vlm.streams(1), context.layers, strict=True):
-            x, _ = alone(stream, x, rotary, context.mask, past)
+            x, _ = alone(stream, x, context.rotary, context.mask, past)
         return self.norm(x)
 
     def embed(self, noisy: Actions, time: Float[Tensor, " b"]) -> Float[Tensor, "b chunk width"]:
