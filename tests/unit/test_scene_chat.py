@@ -9,7 +9,6 @@ import pytest
 from maquette.core.errors import UserError
 from maquette.language.chat_recipes import RECIPES, carry_out
 from maquette.language.interface import Completion, Message
-from maquette.language.replies import with_replies
 from maquette.language.scene_chat import (
     SAID,
     TEMPLATE,
@@ -111,10 +110,14 @@ def test_replies_count_whole_what_else_is_said_less_and_what_tells_first_not_at_
         said = re.findall(r"<\|(\w+)\|>(.*?)<\|end\|>", text)
         messages = [Message(role=role, content=content) for role, content in said]
         assert TEMPLATE.render_closed(messages) == text
-        ids, replies = with_replies(messages, TEMPLATE, tokenizer)
-        assert ids == row.ids
+        replies = [False] * len(row.ids)
+        for i, message in enumerate(messages):
+            if message.role == "assistant":  # from just behind the tokens of its prompt to what closes it
+                prompt, closed = TEMPLATE.render(messages[:i]), TEMPLATE.render_closed(messages[: i + 1])
+                begin, end = (len(tokenizer.encode(one, add_special_tokens=False).ids) for one in (prompt, closed))
+                replies[begin:end] = [True] * (end - begin)
         assert [count == 1 for count in row.counts] == replies
-        first = ids.index(end_id(tokenizer)) + 1
+        first = row.ids.index(end_id(tokenizer)) + 1
         assert {*row.counts[:first]} == {0}
         assert {*row.counts[first:]} == {1, SAID}
         held = conversation_row(tokenizer, 0, number, held_out=True)
