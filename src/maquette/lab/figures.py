@@ -148,10 +148,10 @@ def draw_panels(panels: Sequence[Figure], medium: Medium = "page", columns: int 
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         width = SIZES[medium][0] / columns
-        letters = max(12, min(36, int(13 * (width - 0.7))))  # a title begins where the axis's numbers end
+        letters = max(12, min(36, int(13 * (width - 0.7))))  # words begin where the axis's numbers end
         for place, (axes, panel) in enumerate(zip(grid.flat, panels, strict=False)):
             bottom = place + columns >= len(panels)
-            _paint(axes, replace(panel, x=panel.x if bottom else ""), width)
+            _paint(axes, replace(panel, x=textwrap.fill(panel.x, letters) if bottom else ""), width)
             axes.set_title(textwrap.fill(panel.title, letters), fontsize=9, pad=5)
         drawn = [zip(*axes.get_legend_handles_labels(), strict=True) for axes in canvas.axes]
         marks = {label: mark for pairs in drawn for mark, label in pairs}
