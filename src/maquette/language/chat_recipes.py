@@ -1,6 +1,7 @@
 """Named models to talk with: `maquette train tiny-chat` teaches one to converse about scenes that it is told of."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -91,6 +92,7 @@ def carry_out(
     out: Path,
     *,
     stage: Callable[[str], None] = lambda name: None,
+    helper: Executor | None = None,
     **company: Unpack[Company],
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave in `out` what `recipes.carry_out` does, with a chat template; its answers on held-out scenes.
@@ -99,6 +101,7 @@ def carry_out(
         recipe: the model and its training.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         stage: told what is done now.
+        helper: draws what is coming, while this process learns from what is there; `helping_process`, for one.
         company: as `maquette.train.loop.train`'s; of several processes the first one examines.
 
     Raises:
@@ -116,7 +119,7 @@ def carry_out(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
         scene_chat.conversation_loss,
         count_weights,
-        scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed).batch,
+        scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed, helper=helper).batch,
         compiled(recipe.train, recipe.flops),
         directory=out / "training",
         evaluate=scene_chat.held_out_loss(tokenizer, length=length, conversations=40),

@@ -1,7 +1,9 @@
 """What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import accumulate
 
 import numpy as np
@@ -10,13 +12,14 @@ from jaxtyping import Float
 from tokenizers import AddedToken, Tokenizer, normalizers
 from torch import Tensor, nn
 
-from maquette.core.seeds import numpy_generator, rows_of_batch
+from maquette.core.seeds import numpy_generator
 from maquette.language.answered import Answered, by_kind
 from maquette.language.chat import PLAIN, ChatTemplate, shortened
 from maquette.language.engine.engine import Engine
 from maquette.language.interface import Message, Sampling
 from maquette.language.tokenizers import END, end_id, train_bpe
 from maquette.language.weighted import count_weights, weighted_loss
+from maquette.train.drawing import Drawn
 from maquette.train.judging import mean_loss
 from maquette.worlds.scene.words.conversations import (
     GREETINGS,
@@ -105,9 +108,9 @@ class SceneConversations:
     """One after the other: steps, and the rows and their length in each of them; the last has no end."""
     seed: int
     conversations: int = 8192
-    """So many are drawn, each when it is first read; every pass over them has an order of its own."""
-    kept: dict[int, "Row"] = field(default_factory=dict, repr=False, compare=False)
-    """Those drawn so far: they are read again, and drawing is dear beside learning."""
+    """So many are drawn."""
+    helper: Executor | None = None
+    """Draws ahead."""
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.
@@ -118,13 +121,14 @@ class SceneConversations:
         ends = accumulate(steps for steps, _, _ in self.stages)
         now = (stage for stage, end in zip(self.stages, ends, strict=True) if step < end)
         _, rows, length = next(now, self.stages[-1])
-        numbers = rows_of_batch(step, rows, self.conversations, self.seed, "order of conversations")
         rng = numpy_generator(self.seed, "turns", step)
-        for number in numbers:
-            if number not in self.kept:
-                self.kept[number] = conversation_row(self.tokenizer, self.seed, number, held_out=False)
-        found = [self.kept[number].shortened(length + 1, rng) for number in numbers]
-        return _batch(found, length, end_id(self.tokenizer))
+        read = self._drawn.batch(step, rows, self.seed, "order of conversations")
+        return _batch([row.shortened(length + 1, rng) for row in read], length, end_id(self.tokenizer))
+
+    @cached_property
+    def _drawn(self) -> Drawn["Row"]:
+        draw = partial(conversation_row, self.tokenizer, self.seed, held_out=False)
+        return Drawn(draw=draw, count=self.conversations, helper=self.helper)
 
 
 @dataclass(frozen=True, kw_only=True)

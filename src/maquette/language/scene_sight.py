@@ -2,9 +2,10 @@
 judgement.
 """
 
-import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,12 +16,13 @@ from torch import Tensor, nn
 
 from maquette.core.english import listed
 from maquette.core.errors import UserError
-from maquette.core.seeds import numpy_generator, rows_of_batch
+from maquette.core.seeds import numpy_generator
 from maquette.language.answered import Answered, by_kind
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import end_id, train_bpe
 from maquette.language.vlm import VisionLanguage
 from maquette.language.weighted import weighted_loss
+from maquette.train.drawing import Drawn
 from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.sampling import assignment
@@ -135,7 +137,7 @@ def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out:
     return [one for one in said if held_out or _is_usual(one.prompt)]
 
 
-@functools.lru_cache(maxsize=2**14)
+@lru_cache(maxsize=2**14)
 def _is_usual(text: str) -> bool:
     """Whether a text holds no combination that is kept for tests."""
     return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
@@ -155,7 +157,7 @@ def sight_tokenizer(vocabulary: int) -> Tokenizer:
 class Sight(NamedTuple):
     """A table's picture, and what is said of it."""
 
-    picture: UInt8[Tensor, "3 pixels pixels"]
+    picture: UInt8[np.ndarray, "3 pixels pixels"]
     told: tuple[Text, ...]
     asked: tuple[Text, ...]
 
@@ -179,9 +181,9 @@ class Sights:
     """The first so many steps only tell, a picture a row: that is where it learns to see."""
     shuffled: bool = False
     drawn: int = 16_384
-    """Pictures, each drawn when it is first seen; every pass over them has an order of its own."""
-    kept: dict[int, Sight] = field(default_factory=dict, repr=False, compare=False)
-    """Those drawn so far: they are seen again, and drawing is dear beside learning."""
+    """Pictures."""
+    helper: Executor | None = None
+    """Draws ahead."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).
@@ -193,28 +195,21 @@ class Sights:
         each = 1 if first else TOLD if telling else self.asked
         count = self.pictures * self.asked // each
         if held_out:
-            seen = [self._draw(step * count + i, held_out=True) for i in range(count)]
+            seen = [draw_sight(self.pixels, self.seed, step * count + i, held_out=True) for i in range(count)]
         else:
-            order = rows_of_batch(step, count, self.drawn, self.seed, "order of sights", each)
-            seen = [self._seen(number) for number in order]
+            seen = self._drawn.batch(step, count, self.seed, "order of sights", each)
         rng = numpy_generator(self.seed, "questions of a batch", step)
         said = [text for one in seen for text in (one.told[:each] if telling else _some(one, each, rng))]
-        images = torch.stack([one.picture for one in seen])[:, None]
+        images = torch.from_numpy(np.stack([one.picture for one in seen])[:, None])
         images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(each, dim=0)
         prompt, written = padded(self.tokenizer, [one.prompt for one in said])
         return {"images": images, "prompt": prompt, "written": written} | self._answers(said)
 
-    def _seen(self, number: int) -> Sight:
-        if number not in self.kept:
-            self.kept[number] = self._draw(number, held_out=False)
-        return self.kept[number]
-
-    def _draw(self, number: int, *, held_out: bool) -> Sight:
-        rng = numpy_generator(self.seed, "held out" if held_out else "sight", number)
-        scene = draw_table(rng, held_out=held_out)
-        told = told_of(scene, rng, held_out=held_out)
-        asked = asked_about(scene, rng, ASKED, held_out=held_out)
-        return Sight(pictures_of([scene], self.pixels)[0, 0], tuple(told), tuple(asked))
+    @cached_property
+    def _drawn(self) -> Drawn[Sight]:
+        return Drawn(
+            draw=partial(draw_sight, self.pixels, self.seed, held_out=False), count=self.drawn, helper=self.helper
+        )
 
     def _answers(self, said: Sequence[Text]) -> dict[str, Tensor]:
         end = end_id(self.tokenizer)
@@ -228,6 +223,15 @@ class Sights:
             "targets": torch.cat((ids, edge), dim=1),
             "weights": learned.float(),
         }
+
+
+def draw_sight(pixels: int, seed: int, number: int, *, held_out: bool) -> Sight:
+    """A picture that training sees, or a held-out one."""
+    rng = numpy_generator(seed, "held out" if held_out else "sight", number)
+    scene = draw_table(rng, held_out=held_out)
+    told = told_of(scene, rng, held_out=held_out)
+    asked = asked_about(scene, rng, ASKED, held_out=held_out)
+    return Sight(pictures_of([scene], pixels)[0, 0].numpy(), tuple(told), tuple(asked))
 
 
 def _some(one: Sight, count: int, rng: np.random.Generator) -> list[Text]:

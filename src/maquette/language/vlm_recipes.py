@@ -1,6 +1,7 @@
 """Named vision-language models: `maquette train tiny-vlm` teaches one to caption table tops and answer about them."""
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
@@ -63,6 +64,7 @@ def carry_out(
     out: Path,
     *,
     stage: Callable[[str], None] = lambda name: None,
+    helper: Executor | None = None,
     **company: Unpack[Company],
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave the model's folder in `out`; its answers on held-out tables, by kind of question.
@@ -71,6 +73,7 @@ def carry_out(
         recipe: the model and its training.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         stage: told what is done now.
+        helper: draws what is coming, while this process learns from what is there; `helping_process`, for one.
         company: as `maquette.train.loop.train`'s; of several processes the first one examines.
 
     Raises:
@@ -87,6 +90,7 @@ def carry_out(
         seed=seed,
         telling=round(recipe.telling * recipe.train.steps),
         shuffled=recipe.shuffled,
+        helper=helper,
     )
     stage("training")
     trained = train(
