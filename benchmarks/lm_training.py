@@ -88,17 +88,6 @@ MARGIN = {"fp32": 1e-4, "bf16": 2e-2}
 """Largest difference of the losses, in nats. Bfloat16 keeps 8 bits, and each side rounds at places of its own."""
 
 
-class Losses:
-    """A sink that keeps the loss of every step."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """One step's."""
-        self.values.append(values["loss"])
-
-
 def our_steps(
     shape: Shape, how: tuple[Precision, bool], steps: int, turn: Callable[[int], object]
 ) -> tuple[list[float], list[float]]:

@@ -15,14 +15,12 @@ from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
 from maquette.video import recipes
 
+TINY = recipes.RECIPES["tiny-video"]
 SMALL = dataclasses.replace(
-    recipes.RECIPES["tiny-video"],
+    TINY,
     rows=2,
-    coding_rows=2,
-    coding=dataclasses.replace(recipes.RECIPES["tiny-video"].coding, steps=2),
-    training=dataclasses.replace(
-        recipes.RECIPES["tiny-video"].training, optimizer=OptimizerConfig(lr=3e-3), schedule=Schedule(warmup=2)
-    ),
+    autoencoding=dataclasses.replace(TINY.autoencoding, train=dataclasses.replace(TINY.autoencoding.train, steps=2)),
+    train=dataclasses.replace(TINY.train, optimizer=OptimizerConfig(lr=3e-3), schedule=Schedule(warmup=2)),
 )
 
 
@@ -32,8 +30,7 @@ def maquette(*arguments, folder):
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
         for module in (training, videos):
             patch.setattr(module, "prepare_process", lambda: "as it is")  # would start pytest anew
-        small = dataclasses.replace(recipes.RECIPES["tiny-video"], rows=2, coding_rows=2)
-        patch.setitem(recipes.RECIPES, "tiny-video", small)
+        patch.setitem(recipes.RECIPES, "tiny-video", dataclasses.replace(TINY, rows=2))
         patch.chdir(folder)
         assert commands.run([str(argument) for argument in arguments]) == 0
     return said.getvalue()

@@ -18,8 +18,9 @@ from maquette.train.schedules import Schedule
 from maquette.video import studio as studio_module
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig
 from maquette.video.clips import Clips, as_frames, as_numbers, folder_clips, scene_clips
+from maquette.video.diagnosis import overfit
 from maquette.video.dit import DiTConfig
-from maquette.video.recipes import RECIPES, Recipe, carry_out, overfit
+from maquette.video.recipes import RECIPES, Autoencoding, Recipe, carry_out
 from maquette.video.studio import Studio
 from maquette.video.text_to_video import (
     LatentBatches,
@@ -47,12 +48,10 @@ SMOKE = Recipe(
     frames=9,
     size=16,
     clips=6,
-    autoencoder=AutoencoderConfig(width=4, latent=4, space=4, time=2),
+    autoencoding=Autoencoding(model=AutoencoderConfig(width=4, latent=4, space=4, time=2), train=RUN, rows=2),
     dit=DIT,
     reader=READER,
-    coding=RUN,
-    coding_rows=2,
-    training=dataclasses.replace(RUN, ema=0.5),
+    train=dataclasses.replace(RUN, ema=0.5),
     rows=4,
 )
 SHAPE = (4, 3, 4, 4)
@@ -301,8 +300,14 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studio")
     clips = scene_clips(SMOKE.clips, 0, size=16, frames=9)
     examination = scene_clips(12, 1, size=16, frames=9, held_out=True)
-    studio, examined = carry_out(SMOKE, clips, folder, examinations={"new": examination})
+    said: list[str] = []
+    trained, examined = carry_out(SMOKE, clips, folder, examinations={"new": examination}, stage=said.append)
+    assert said == ["training the autoencoder", "encoding the clips", "training", "examining: new"]
     assert examined["new"]
+    studio = Studio.load(folder)
+    weights = studio.model.state_dict()
+    assert trained.averaged
+    assert all(torch.equal(weights[name], averaged) for name, averaged in trained.averaged.items())
     return studio, folder, clips
 
 
@@ -312,7 +317,8 @@ def test_a_recipe_leaves_a_folder_that_makes_the_same_clips(trained):
     made = studio.generate(prompts, steps=2, seed=3)
     assert made.shape == (2, 9, 16, 16, 3)
     assert made.dtype == np.uint8
-    assert np.array_equal(Studio.load(folder).generate(prompts, steps=2, seed=3), made)
+    studio.save(folder / "again")
+    assert np.array_equal(Studio.load(folder / "again").generate(prompts, steps=2, seed=3), made)
     longer = studio.generate(prompts[:1], steps=2, frames=13, first=clips.frames[0, 0])
     assert longer.shape == (1, 13, 16, 16, 3)
     record = json.loads((folder / "training.json").read_text())
@@ -356,7 +362,7 @@ def test_a_folder_says_what_it_is_and_a_damaged_one_or_another_kind_is_refused(t
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match="cannot be read"):
         Studio.load(tmp_path)
-    other = dataclasses.replace(studio, autoencoder=Autoencoder(dataclasses.replace(SMOKE.autoencoder, width=8)))
+    other = dataclasses.replace(studio, autoencoder=Autoencoder(dataclasses.replace(SMOKE.autoencoding.model, width=8)))
     other.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["autoencoder"]["width"] = 4
@@ -370,7 +376,7 @@ def test_a_folder_says_what_it_is_and_a_damaged_one_or_another_kind_is_refused(t
 
 def test_recipes_fit_together():
     for recipe in RECIPES.values():
-        channels, *_ = recipe.autoencoder.latent_shape(recipe.frames, recipe.size, recipe.size)
+        channels, *_ = recipe.autoencoding.model.latent_shape(recipe.frames, recipe.size, recipe.size)
         assert recipe.dit.channels == channels
         TextToVideo(recipe.dit, recipe.reader)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 from rich.table import Table
 
 from maquette.cli.arguments.models import Train
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from maquette.train.distributed import World
     from maquette.train.loop import TrainConfig
     from maquette.train.metrics import Sink
-    from maquette.video import recipes as video
+    from maquette.video.diagnosis import Diagnosis
     from maquette.video.judging import Examined
+    from maquette.video.recipes import Recipe
 
 WORDS = ("tiny-llama", "small-llama")
 TALKS = ("tiny-chat",)
@@ -90,8 +91,8 @@ def _refuse_strangers(command: Train) -> None:
         raise UserError(f"--clips goes with {' or '.join(CLIPS)}; {name} learns from other things.")
     if command.overfit and name not in CLIPS:
         raise UserError(f"--overfit goes with {' or '.join(CLIPS)}; leave it out for {name}.")
-    if name in CLIPS and (command.text or command.dataset or command.tensorboard):
-        raise UserError(f"{name} learns from clips (--clips); leave --text, --dataset and --tensorboard out.")
+    if name in CLIPS and (command.text or command.dataset):
+        raise UserError(f"{name} learns from clips (--clips); leave --text and --dataset out.")
     if name in CLIPS and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError(f"{name} trains in one process; start it without torchrun.")
     if name in POLICIES and (not command.dataset or command.text):
@@ -235,41 +236,40 @@ def _on_demonstrations(command: Train, allocator: str) -> int:
 def _on_clips(command: Train, allocator: str) -> int:
     from maquette.train.record import read_record
     from maquette.video.clips import Clips, folder_clips, scene_clips
-    from maquette.video.recipes import carry_out, diagnose
+    from maquette.video.diagnosis import diagnose
+    from maquette.video.recipes import carry_out
 
     recipe = _shortened(command)
     learned = f"{command.clips}" if command.clips else f"{recipe.clips:,} clips of {recipe.shows}"
-    session = _begun(command, f"{recipe.about} on {learned}", recipe.training, allocator)
+    session = _begun(command, f"{recipe.about} on {learned}", recipe.train, allocator)
     with session.bar() as bar:
-        tasks: dict[str, TaskID] = {}
+        task = bar.add_task("", total=None)
 
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total)
-            bar.update(tasks[stage], completed=done)
+        def stage(name: str) -> None:
+            bar.reset(task, description=name, total=None)
 
-        def drawn(count: int, seed: int, stage: str, held_out: bool) -> Clips:
-            return scene_clips(
-                count,
-                seed,
-                size=recipe.size,
-                frames=recipe.frames,
-                held_out=held_out,
-                **recipe.world,
-                progress=lambda done, total: tell(stage, done, total),
-            )
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        def drawn(count: int, seed: int, held_out: bool) -> Clips:
+            world: dict[str, Any] = {"size": recipe.size, "frames": recipe.frames, "held_out": held_out, **recipe.world}
+            return scene_clips(count, seed, progress=progress, **world)
 
         if command.clips:
             clips, asked = folder_clips(command.clips, size=recipe.size, frames=recipe.frames), {}
         else:
-            clips = drawn(recipe.clips, command.seed, "drawing clips", held_out=False)
+            stage("drawing clips")
+            clips = drawn(recipe.clips, command.seed, held_out=False)
             asked = {
-                name: drawn(recipe.examined, EXAMINATION, f"drawing clips: {name}", held_out=name == NEW)
+                name: drawn(recipe.examined, EXAMINATION, held_out=name == NEW)
                 for name in (NEW, "combinations of the training")
             }
         if command.overfit:
-            return _tell_diagnosis(diagnose(recipe, clips, session.out, tell, command.steps or OVERFIT_STEPS))
-        _, examined = carry_out(recipe, clips, session.out, tell, asked)
+            steps = command.steps or OVERFIT_STEPS
+            return _tell_diagnosis(diagnose(recipe, clips, session.out, steps=steps, stage=stage, progress=progress))
+        _, examined = carry_out(
+            recipe, clips, session.out, examinations=asked, stage=stage, progress=progress, sinks=session.sinks
+        )
     _tell_losses(read_record(session.out))
     for name, found in examined.items():
         _tell_examination(name, found)
@@ -277,17 +277,18 @@ def _on_clips(command: Train, allocator: str) -> int:
     return 0
 
 
-def _shortened(command: Train) -> "video.Recipe":
+def _shortened(command: Train) -> "Recipe":
     """The recipe with the command's seed and device; of fewer steps for the one, there are fewer for the other."""
     from maquette.video.recipes import RECIPES
 
     recipe, steps = RECIPES[command.recipe], None if command.overfit else command.steps
-    share = 1.0 if steps is None else min(1.0, steps / recipe.training.steps)
-    own = {"seed": command.seed, "device": command.device}
+    share = 1.0 if steps is None else min(1.0, steps / recipe.train.steps)
+    first, own = recipe.autoencoding, {"seed": command.seed, "device": command.device}
+    earlier = replace(first.train, steps=max(1, round(first.train.steps * share)), **own)
     return replace(
         recipe,
-        coding=replace(recipe.coding, steps=max(1, round(recipe.coding.steps * share)), **own),
-        training=replace(recipe.training, steps=steps or recipe.training.steps, **own),
+        autoencoding=replace(first, train=earlier),
+        train=replace(recipe.train, steps=steps or recipe.train.steps, **own),
     )
 
 
@@ -322,7 +323,7 @@ def _tell_examination(name: str, examined: "Sequence[Examined]") -> None:
     Console().print(f"Clips of {name}, as the parser reads them; true clips went through the autoencoder:", table)
 
 
-def _tell_diagnosis(found: "video.Diagnosis") -> int:
+def _tell_diagnosis(found: "Diagnosis") -> int:
     table = Table("noise", "loss before", "after", "knowing only mean and spread", box=None)
     for name, before in found.before.items():
         losses = (before, found.after[name], found.blind[name])

@@ -34,6 +34,18 @@ class JsonLines:
             raise as_user_error(error, self.path) from error
 
 
+class Losses:
+    """Keeps the losses in memory."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Keep one, if the row has one."""
+        if "loss" in values:
+            self.values.append(values["loss"])
+
+
 class TensorBoard:
     """Scalars for TensorBoard (extra `track`)."""
 

@@ -1,17 +1,17 @@
 """Named training runs of the video family: an autoencoder, then a text-to-video model on its latents."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from maquette.core.devices import pick_device
 from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language.llama import LlamaConfig
-from maquette.train.loop import TrainConfig, train
+from maquette.train.loop import TrainConfig, Trained, train
+from maquette.train.metrics import Sink
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.record import write_record
 from maquette.train.schedules import Schedule
@@ -32,8 +32,17 @@ from maquette.video.text_to_video import (
 )
 from maquette.video.words import Vocabulary
 
-Progress = Callable[[str, int, int], None]
-"""Told (stage, done, total)."""
+Progress = Callable[[int, int], None]
+"""Told (done, total)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Autoencoding:
+    """An autoencoder and its training."""
+
+    model: AutoencoderConfig
+    train: TrainConfig
+    rows: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +58,15 @@ class Recipe:
     """Of the scene world, if the user brings none."""
     world: dict[str, Any] = field(default_factory=lambda: PLAIN)
     """Which of the scene world's: arguments of `scene_clips`."""
-    autoencoder: AutoencoderConfig
+    autoencoding: Autoencoding
     dit: DiTConfig
     reader: LlamaConfig
     """Its vocabulary follows from the captions."""
-    coding: TrainConfig
-    coding_rows: int
     predicts: str = "data"
     """As `learning_of` calls it."""
     given: float = 0.25
     """Share of clips whose first frame is shown."""
-    training: TrainConfig
+    train: TrainConfig
     rows: int
     examined: int = 128
     """Clips of the scene world, in each examination, whose captions the model is given at its end."""
@@ -69,20 +76,6 @@ class Recipe:
         """What the model learns from the latents."""
         return learning_of(self.predicts, unsaid=0.1, given=self.given)
 
-    @property
-    def autoencoding(self) -> "Autoencoding":
-        """How its autoencoder is trained."""
-        return Autoencoding(model=self.autoencoder, training=self.coding, rows=self.coding_rows)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Autoencoding:
-    """An autoencoder and its training."""
-
-    model: AutoencoderConfig
-    training: TrainConfig
-    rows: int
-
 
 RECIPES = {
     "tiny-video": Recipe(
@@ -91,19 +84,21 @@ RECIPES = {
         frames=17,
         size=16,
         clips=4096,
-        autoencoder=AutoencoderConfig(width=64, latent=6, space=2, time=1, wavelet=1, seen=1),
+        autoencoding=Autoencoding(
+            model=AutoencoderConfig(width=64, latent=6, space=2, time=1, wavelet=1, seen=1),
+            train=TrainConfig(
+                steps=4000,
+                optimizer=OptimizerConfig(lr=3e-3, weight_decay=0.0),
+                schedule=Schedule(warmup=50, cooldown=0.4),
+                save_every=200,
+            ),
+            rows=2,
+        ),
         dit=DiTConfig(channels=6, patch=(1, 4, 4), width=192, layers=6, heads=6, text_width=64, qk_norm=True),
         reader=LlamaConfig(
             vocabulary=1, width=64, layers=1, heads=2, kv_heads=2, hidden=176, context=64, rope_theta=1e4, tied=True
         ),
-        coding=TrainConfig(
-            steps=4000,
-            optimizer=OptimizerConfig(lr=3e-3, weight_decay=0.0),
-            schedule=Schedule(warmup=50, cooldown=0.4),
-            save_every=200,
-        ),
-        coding_rows=2,
-        training=TrainConfig(
+        train=TrainConfig(
             steps=7000,
             optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.0),
             schedule=Schedule(warmup=200, cooldown=0.4),
@@ -120,34 +115,39 @@ def carry_out(
     recipe: Recipe,
     clips: Clips,
     out: Path,
-    progress: Progress = lambda stage, done, total: None,
+    *,
     examinations: Mapping[str, Clips] | None = None,
-) -> tuple[Studio, dict[str, list[Examined]]]:
+    stage: Callable[[str], None] = lambda name: None,
+    progress: Progress = lambda done, total: None,
+    sinks: Sequence[Sink] = (),
+) -> tuple[Trained, dict[str, list[Examined]]]:
     """Train both models and leave in `out` a folder for `maquette generate`; the same call goes on from there.
 
     Args:
         recipe: what is trained.
         clips: to learn from.
         out: the folder.
-        progress: told how far each stage is.
         examinations: sets of the scene world's clips, by name; the model is given their captions at the end, and the
             parser judges.
+        stage: told what is done now.
+        progress: told how far that is.
+        sinks: further places for the numbers of the text-to-video model's training.
 
     Raises:
         UserError: as `maquette.train.loop.train`; the clips do not fit the recipe.
     """
-    recipe.autoencoder.latent_shape(*clips.frames.shape[1:4])
-    autoencoder = train_autoencoder(recipe.autoencoding, clips, out / "autoencoder", progress)
-    model, batches, vocabulary = _made_of(recipe, autoencoder, clips, progress)
+    autoencoder, model, batches, vocabulary = prepared(recipe, clips, out, stage, progress)
+    stage("training")
     trained = train(
         model,
         training_loss(recipe.learning.objective),
         count_frames,
         batches.batch,
-        recipe.training,
+        recipe.train,
         directory=out / "training",
         evaluate=lambda bare: loss_by_noise(bare, batches),
-        progress=lambda done, total: progress("training", done, total),
+        progress=progress,
+        sinks=sinks,
         made_of={
             "dit": asdict(recipe.dit),
             "reader": asdict(recipe.reader),
@@ -167,36 +167,39 @@ def carry_out(
     studio.save(out)
     examined, kept = dict[str, list[Examined]](), dict[str, Any]()
     for name, asked in (examinations or {}).items():
-        examined[name], left_out = examine(
-            studio, asked, progress=lambda done, total, name=name: progress(f"examining: {name}", done, total)
-        )
+        stage(f"examining: {name}")
+        examined[name], left_out = examine(studio, asked, progress=progress)
         kept[name] = {"clips": len(asked.captions) - left_out, "asked for": [one.as_json() for one in examined[name]]}
     blind = blind_loss_by_noise(recipe.learning.objective)
     write_record(out, trained, recipe=asdict(recipe), clips=len(clips.captions), blind=blind, examinations=kept)
-    return studio, examined
+    return trained, examined
 
 
-def _made_of(
-    recipe: Recipe, autoencoder: Autoencoder, clips: Clips, progress: Progress
-) -> tuple[TextToVideo, LatentBatches, Vocabulary]:
-    """The model as it starts, what it learns from, and its words."""
-    vocabulary = Vocabulary.of(clips.captions)
-    batches = LatentBatches(
-        latents=encode_all(autoencoder, clips, progress),
-        words=vocabulary.encode(clips.captions),
-        rows=recipe.rows,
-        seed=recipe.training.seed,
-        learning=recipe.learning,
-    )
+def prepared(
+    recipe: Recipe, clips: Clips, out: Path, stage: Callable[[str], None], progress: Progress
+) -> tuple[Autoencoder, TextToVideo, LatentBatches, Vocabulary]:
+    """The autoencoder, trained; the model as it starts, what it learns from, and its words.
+
+    Raises:
+        UserError: as `carry_out`.
+    """
+    recipe.autoencoding.model.latent_shape(*clips.frames.shape[1:4])
+    stage("training the autoencoder")
+    autoencoder = train_autoencoder(recipe.autoencoding, clips, out / "autoencoder", progress)
+    stage("encoding the clips")
+    latents = encode_all(autoencoder, clips, progress)
+    vocabulary, seed = Vocabulary.of(clips.captions), recipe.train.seed
+    words = vocabulary.encode(clips.captions)
+    batches = LatentBatches(latents=latents, words=words, rows=recipe.rows, seed=seed, learning=recipe.learning)
     model = TextToVideo(recipe.dit, replace(recipe.reader, vocabulary=len(vocabulary)))
-    return model.initialise(torch_generator(recipe.training.seed, "initialise")), batches, vocabulary
+    return autoencoder, model.initialise(torch_generator(seed, "initialise")), batches, vocabulary
 
 
 def train_autoencoder(
-    recipe: Autoencoding, clips: Clips, directory: Path, progress: Progress = lambda stage, done, total: None
+    recipe: Autoencoding, clips: Clips, directory: Path, progress: Progress = lambda done, total: None
 ) -> Autoencoder:
     """The autoencoder, with its latents' mean and deviation measured."""
-    seed, rows = recipe.training.seed, recipe.rows
+    seed, rows = recipe.train.seed, recipe.rows
 
     def batch(step: int) -> dict[str, Tensor]:
         chosen = numpy_generator(seed, "autoencoder batch", step).integers(len(clips.captions), size=rows)
@@ -208,9 +211,9 @@ def train_autoencoder(
         reconstruction_loss,
         count_pixels,
         batch,
-        recipe.training,
+        recipe.train,
         directory=directory,
-        progress=lambda done, total: progress("autoencoder", done, total),
+        progress=progress,
         made_of={"autoencoder": asdict(recipe.model)},
     )
     model.eval().settle(as_numbers(clips.frames[:64]).to(next(model.parameters()).device))
@@ -220,7 +223,7 @@ def train_autoencoder(
 def encode_all(
     autoencoder: Autoencoder,
     clips: Clips,
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = lambda done, total: None,
     rows: int = 32,
 ) -> Tensor:
     """Latents of all clips, computed once."""
@@ -228,86 +231,5 @@ def encode_all(
     with torch.no_grad():
         for start in range(0, len(clips.frames), rows):
             found.append(autoencoder.encode(as_numbers(clips.frames[start : start + rows]).to(device)).cpu())
-            progress("encoding", min(start + rows, len(clips.frames)), len(clips.frames))
+            progress(min(start + rows, len(clips.frames)), len(clips.frames))
     return torch.cat(found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """Is it learning? What training on one batch over and over came to, and that batch's loss by noise."""
-
-    losses: list[float]
-    before: dict[str, float]
-    after: dict[str, float]
-    blind: dict[str, float]
-
-    @property
-    def share(self) -> float:
-        """What is left of the loss: its mean over the last tenth of the steps, over the first step's."""
-        last = self.losses[-max(1, len(self.losses) // 10) :]
-        return sum(last) / len(last) / self.losses[0]
-
-    @property
-    def learns(self) -> bool:
-        """Whether the loss fell by more than half."""
-        return self.share < 0.5
-
-
-def diagnose(
-    recipe: Recipe,
-    clips: Clips,
-    out: Path,
-    progress: Progress = lambda stage, done, total: None,
-    steps: int = 200,
-) -> Diagnosis:
-    """Train the autoencoder as `carry_out` does, which goes on from it, and then a model on one batch of its latents.
-
-    Raises:
-        UserError: as `carry_out`.
-    """
-    recipe.autoencoder.latent_shape(*clips.frames.shape[1:4])
-    autoencoder = train_autoencoder(recipe.autoencoding, clips, out / "autoencoder", progress)
-    model, batches, _ = _made_of(recipe, autoencoder, clips, progress)
-    device = pick_device(recipe.training.device)
-    one = lambda: loss_by_noise(model.to(device), batches, batch=0)  # noqa: E731
-    before = one()
-    told = lambda done, total: progress("one batch over and over", done, total)  # noqa: E731
-    found = overfit(
-        model, batches, steps, lr=recipe.training.optimizer.lr, device=recipe.training.device, progress=told
-    )
-    return Diagnosis(losses=found, before=before, after=one(), blind=blind_loss_by_noise(recipe.learning.objective))
-
-
-def overfit(
-    model: nn.Module,
-    batches: LatentBatches,
-    steps: int,
-    lr: float = 2e-3,
-    device: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
-) -> list[float]:
-    """Losses of training on one batch over and over: whatever cannot fall here has a mistake, not too little data."""
-    one = batches.batch(0)
-    run = TrainConfig(
-        steps=steps,
-        optimizer=OptimizerConfig(lr=lr, weight_decay=0.0),
-        schedule=Schedule(warmup=5),
-        log_every=1,
-        device=device,
-    )
-    kept = Losses()
-    loss = training_loss(batches.learning.objective)
-    train(model, loss, count_frames, lambda step: one, run, sinks=[kept], progress=progress)
-    return kept.values
-
-
-class Losses:
-    """A sink that keeps the loss of every step."""
-
-    def __init__(self) -> None:
-        self.values: list[float] = []
-
-    def write(self, step: int, values: dict[str, float]) -> None:
-        """Keep one."""
-        if "loss" in values:
-            self.values.append(values["loss"])

@@ -7,7 +7,7 @@ Both parts are folders that are made once and used by many models:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from maquette.train.schedules import Schedule
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig
 from maquette.video.clips import PLAIN, Clips, as_frames, scene_clips
 from maquette.video.judging import ROWS, coded, judge, tally
-from maquette.video.recipes import Autoencoding, encode_all, train_autoencoder
+from maquette.video.recipes import Autoencoding, Progress, encode_all, train_autoencoder
 from maquette.video.text_to_video import LatentBatches, TextToVideo, loss_by_noise, sample
 from maquette.video.words import Vocabulary
 from maquette.worlds.scene.metrics import frechet_of_states, states_of
@@ -38,8 +38,6 @@ FPS = 8.0
 VOCABULARY = Vocabulary(WORDS)
 FARTHEST = 300.0
 """The Fréchet distance that a set counts as at most."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +87,8 @@ def make_autoencoder(config: Coder, directory: Path, progress: Progress) -> None
         precision="fp32",  # not every processor has bfloat16
         save_every=250,
     )
-    recipe = Autoencoding(model=model, training=training, rows=config.coding_rows)
-    trained = train_autoencoder(recipe, clips, directory / "training", lambda _, done, of: progress(done, of))
+    recipe = Autoencoding(model=model, train=training, rows=config.coding_rows)
+    trained = train_autoencoder(recipe, clips, directory / "training", progress)
     with replacing(directory / "autoencoder.safetensors") as temporary:
         save_file(trained.state_dict(), temporary)
     write_json(directory / "autoencoder.json", asdict(model))
@@ -113,7 +111,7 @@ def make_world(config: World, coder: Path, directory: Path, progress: Progress) 
     keys: dict[str, Any] = {"size": config.size, "frames": config.frames, "objects": config.objects, **PLAIN}
     clips = scene_clips(config.clips, 100, **keys)
     true = scene_clips(config.prompts, 200, held_out=config.held_out, speed=config.speed, **keys)
-    latents = encode_all(autoencoder, clips, lambda _, done, of: progress(done, of))
+    latents = encode_all(autoencoder, clips, progress)
     states, after = (
         states_of([one.reading for one in judge(true.captions, frames, FPS)])
         for frames in (true.frames, coded(autoencoder, true.frames))
