@@ -148,12 +148,8 @@ def carry_out(
         evaluate=lambda bare: loss_by_noise(bare, batches),
         progress=progress,
         sinks=sinks,
-        made_of={
-            "dit": asdict(recipe.dit),
-            "reader": asdict(recipe.reader),
-            "words": list(vocabulary.words),
-            "learning": asdict(recipe.learning),
-        },
+        made_of={"words": list(vocabulary.words)}
+        | {name: asdict(getattr(recipe, name)) for name in ("dit", "reader", "learning")},
     )
     if trained.averaged is not None:
         model.load_state_dict(trained.averaged, strict=False)
