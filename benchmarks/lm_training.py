@@ -31,6 +31,7 @@ from maquette.language.recipes import RECIPES
 from maquette.nn.linear import Linear
 from maquette.nn.stream import attend
 from maquette.train.loop import Batch, TrainConfig, train
+from maquette.train.metrics import Losses
 from maquette.train.muon import Muon
 from maquette.train.optimizers import OptimizerConfig, build_optimizers
 from maquette.train.schedules import Schedule
