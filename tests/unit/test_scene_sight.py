@@ -28,6 +28,7 @@ from maquette.language.scene_sight import (
     sight_tokenizer,
     tally,
     told_of,
+    turns_on,
 )
 from maquette.language.tokenizers import end_id
 from maquette.language.vlm import VisionLanguage
@@ -36,6 +37,7 @@ from maquette.language.weighted import count_weights
 from maquette.worlds.scene.vocabulary import is_held_out
 from maquette.worlds.scene.words import interpreter
 from maquette.worlds.scene.words.conversations import SO
+from maquette.worlds.scene.words.questions import Question
 
 torch.set_num_threads(1)
 
@@ -78,6 +80,23 @@ def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
                 assert interpreter.is_answer(one.prompt, answer, scene)
                 assert not so or interpreter.is_true(thought, scene)
     assert kinds >= {CAPTION, LISTING, "yes/no", "colour", "shape", "count", "where", "which"}
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "kind"),
+    [
+        ("is the red star larger than the box?", ("the red star", "the box"), "size"),
+        ("is the red star the same colour as the box?", ("the red star", "the box"), "colour"),
+        ("is the red star left of the leftmost thing?", ("the red star", "the leftmost thing"), "place"),
+        ("is the red star in the blue area?", ("the red star",), "zone"),
+        ("is the leftmost thing made of wood?", ("the leftmost thing",), "material"),
+        ("is the leftmost thing a circle?", ("the leftmost thing",), "shape"),
+        ("is the red star big?", ("the red star",), "size"),
+    ],
+)
+def test_a_thought_tells_what_decides_the_question(text, names, kind):
+    asked = Question(text=text, answer="yes", kind="yes/no", about=tuple(enumerate(names)))
+    assert turns_on(asked) == kind
 
 
 def test_every_second_table_of_the_examination_holds_what_was_kept_from_training():
