@@ -75,7 +75,7 @@ RECIPES = {
             qk_norm=True,
         ),
         rows=5,
-        beginning=Beginning(share=0.85, rows=7, length=256),
+        beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
             steps=7200,
             optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
@@ -113,7 +113,7 @@ def carry_out(
     stage("learning the vocabulary")
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = replace(recipe, model=fitted(recipe.model, tokenizer))
-    length, seed = recipe.model.context, recipe.train.seed
+    seed = recipe.train.seed
     stage("training")
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
@@ -122,7 +122,8 @@ def carry_out(
         scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed, helper=helper).batch,
         compiled(recipe.train, recipe.flops),
         directory=out / "training",
-        evaluate=scene_chat.held_out_loss(tokenizer, length=length, conversations=40),
+        # of the length of the first rows: of places that it has never read a model knows nothing, whatever it has learned
+        evaluate=scene_chat.held_out_loss(tokenizer, length=recipe.beginning.length, conversations=40),
         **company,
         made_of={
             "architecture": asdict(recipe.model),
