@@ -122,7 +122,7 @@ def carry_out(
         scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed, helper=helper).batch,
         compiled(recipe.train, recipe.flops),
         directory=out / "training",
-        # of the length of the first rows: of places that it has never read a model knows nothing, whatever it has learned
+        # as long as the first rows: of places that it has not read yet a model knows nothing, whatever it has learned
         evaluate=scene_chat.held_out_loss(tokenizer, length=recipe.beginning.length, conversations=40),
         **company,
         made_of={

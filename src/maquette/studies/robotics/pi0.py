@@ -322,8 +322,8 @@ STUDY = Study(
             "flow",
             than="time frozen",
             by=0.05,
-            control="flow again",
-            text="To be told the time is worth 5 points to a flow",
+            control="flow, one step",
+            text="To be told the time is worth 5 points to a flow; in one step, at whose only time, it is not",
             contested="images come out nearly as well without, arXiv:2502.13129",
         ),
         Better(
