@@ -1,26 +1,15 @@
-"""Examples that are drawn when they are first read, or ahead by a helper."""
+"""Examples that are drawn when they are first read, or before, by other processes."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maquette.train.drawing import Drawn, helping_process
+from maquette.train.drawing import Drawn, helping_processes
 
 
 def squared(number: int) -> tuple[int, int]:
     """An example, and the process that drew it."""
     return number**2, os.getpid()
-
-
-@pytest.mark.parametrize("first", [0, 4, 23])
-def test_a_helper_changes_no_batch_wherever_training_goes_on_from(first: int) -> None:
-    alone = Drawn(draw=lambda number: number**2, count=50)
-    with ThreadPoolExecutor(1) as helper:
-        helped = Drawn(draw=lambda number: number**2, count=50, helper=helper)
-        for step in range(first, first + 20):
-            rows = 4 if step < 9 else 7  # a later stage's order leaves off elsewhere
-            assert helped.batch(step, rows, 0, "order") == alone.batch(step, rows, 0, "order")
 
 
 def test_every_example_is_drawn_once_and_all_are_read_in_a_pass() -> None:
@@ -36,13 +25,16 @@ def test_every_example_is_drawn_once_and_all_are_read_in_a_pass() -> None:
     assert passes[0] != passes[1]
 
 
-def test_another_process_draws_them() -> None:
-    with helping_process() as helper:
-        read = Drawn(draw=squared, count=40, helper=helper).batch(0, 40, 0)
-    assert sorted(number for number, _ in read) == [number**2 for number in range(40)]
-    assert os.getpid() not in {process for _, process in read}
-
-
-def test_what_a_helper_cannot_draw_is_raised_where_it_is_read() -> None:
-    with helping_process() as helper, pytest.raises(ZeroDivisionError):
-        Drawn(draw=(1).__floordiv__, count=1, helper=helper).batch(0, 1, 0)
+def test_other_processes_draw_what_a_long_run_reads_and_the_batches_are_the_same() -> None:
+    alone, helped, short = (Drawn(draw=squared, count=40) for _ in range(3))
+    with helping_processes() as helpers:
+        helped.draw_ahead(helpers, reads=40)
+        short.draw_ahead(helpers, reads=39)
+        with pytest.raises(ZeroDivisionError):
+            Drawn(draw=(1).__floordiv__, count=1).draw_ahead(helpers, reads=1)
+    for step in range(20):
+        pairs = zip(helped.batch(step, 4, 0, "order"), alone.batch(step, 4, 0, "order"), strict=True)
+        for (found, process), (expected, here) in pairs:
+            assert found == expected
+            assert process != os.getpid() == here
+    assert {process for _, process in short.batch(0, 4, 0)} == {os.getpid()}

@@ -185,14 +185,14 @@ def _on_pictures(command: Train, allocator: str) -> int:
 
 def _examined(carry_out: Callable[..., Any], recipe: Any, session: Session) -> "Sequence[Answered]":
     """Carry out a recipe that answers questions at its end, under a bar that names its stages."""
-    from maquette.train.drawing import helping_process
+    from maquette.train.drawing import helping_processes
 
-    with session.bar() as bar, helping_process() as helper:
+    with session.bar() as bar, helping_processes() as helpers:
         task = bar.add_task("", total=recipe.train.steps)
         _, answered = carry_out(
             recipe,
             session.out,
-            helper=helper,
+            helpers=helpers,
             sinks=session.sinks,
             stage=lambda name: bar.update(task, description=name),
             progress=lambda done, total: bar.update(task, completed=done, total=total),

@@ -77,8 +77,8 @@ RECIPES = {
         rows=5,
         beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
-            steps=6400,
-            optimizer=OptimizerConfig(kind="muon", lr=7e-4, muon_lr=3e-3),  # faster, and things are found late or never
+            steps=6500,
+            optimizer=OptimizerConfig(kind="muon", lr=1e-3, muon_lr=2.5e-3),  # faster, and things are found late or never
             save_every=200,
             evaluate_every=1800,
             schedule=Schedule(warmup=50, cooldown=0.4),
@@ -92,7 +92,7 @@ def carry_out(
     out: Path,
     *,
     stage: Callable[[str], None] = lambda name: None,
-    helper: Executor | None = None,
+    helpers: Executor | None = None,
     **company: Unpack[Company],
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave in `out` what `recipes.carry_out` does, with a chat template; its answers on held-out scenes.
@@ -101,25 +101,29 @@ def carry_out(
         recipe: the model and its training.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         stage: told what is done now.
-        helper: draws what is coming, while this process learns from what is there; `helping_process`, for one.
+        helpers: draw what will be read, before the training; `helping_processes`, for instance.
         company: as `maquette.train.loop.train`'s; of several processes the first one examines.
 
     Raises:
         UserError: a stage's rows cannot be shared out among the processes; and as `maquette.train.loop.train`.
     """
-    together, rows = company.get("world", ALONE).size, [str(count) for _, count, _ in recipe.stages]
-    if any(int(count) % together for count in rows):  # now, not when the last stage begins
-        raise UserError(f"Batches of {' and '.join(rows)} rows cannot be cut into {together} processes; start one.")
+    together, batches = company.get("world", ALONE).size, [str(rows) for _, rows, _ in recipe.stages]
+    if any(int(rows) % together for rows in batches):  # now, not when the last stage begins
+        raise UserError(f"Batches of {' and '.join(batches)} rows cannot be cut into {together} processes; start one.")
     stage("learning the vocabulary")
     tokenizer = scene_chat.chat_tokenizer(recipe.model.vocabulary)
     recipe = replace(recipe, model=fitted(recipe.model, tokenizer))
     seed = recipe.train.seed
+    source = scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed)
+    if helpers:
+        stage("drawing conversations")
+        source.examples.draw_ahead(helpers, sum(steps * rows for steps, rows, _ in recipe.stages))
     stage("training")
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
         scene_chat.conversation_loss,
         count_weights,
-        scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed, helper=helper).batch,
+        source.batch,
         compiled(recipe.train, recipe.flops),
         directory=out / "training",
         # as long as the first rows: of places that it has not read yet a model knows nothing, whatever it has learned

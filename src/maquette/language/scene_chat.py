@@ -1,7 +1,6 @@
 """What `tiny-chat` learns and is asked: conversations about scenes that are told, and the interpreter's judgement."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import accumulate
@@ -109,8 +108,6 @@ class SceneConversations:
     seed: int
     conversations: int = 8192
     """So many are drawn."""
-    helper: Executor | None = None
-    """Draws ahead."""
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """The global batch of a step: tokens and targets, (rows, length) int64, and what each target counts, float32.
@@ -122,13 +119,14 @@ class SceneConversations:
         now = (stage for stage, end in zip(self.stages, ends, strict=True) if step < end)
         _, rows, length = next(now, self.stages[-1])
         rng = numpy_generator(self.seed, "turns", step)
-        read = self._drawn.batch(step, rows, self.seed, "order of conversations")
+        read = self.examples.batch(step, rows, self.seed, "order of conversations")
         return _batch([row.shortened(length + 1, rng) for row in read], length, end_id(self.tokenizer))
 
     @cached_property
-    def _drawn(self) -> Drawn["Row"]:
+    def examples(self) -> Drawn["Row"]:
+        """Conversations as they are learned."""
         draw = partial(conversation_row, self.tokenizer, self.seed, held_out=False)
-        return Drawn(draw=draw, count=self.conversations, helper=self.helper)
+        return Drawn(draw=draw, count=self.conversations)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ judgement.
 
 import re
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -226,8 +225,6 @@ class Sights:
     shuffled: bool = False
     drawn: int = 16_384
     """Pictures."""
-    helper: Executor | None = None
-    """Draws ahead."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).
@@ -241,7 +238,7 @@ class Sights:
         if held_out:
             seen = [draw_sight(self.pixels, self.seed, step * count + i, held_out=True) for i in range(count)]
         else:
-            seen = self._drawn.batch(step, count, self.seed, "order of sights", each)
+            seen = self.examples.batch(step, count, self.seed, "order of sights", each)
         rng = numpy_generator(self.seed, "questions of a batch", step)
         said = [text for one in seen for text in (one.told[:each] if telling else _some(one, each, rng))]
         images = torch.from_numpy(np.stack([one.picture for one in seen])[:, None])
@@ -250,10 +247,9 @@ class Sights:
         return {"images": images, "prompt": prompt, "written": written} | self._answers(said)
 
     @cached_property
-    def _drawn(self) -> Drawn[Sight]:
-        return Drawn(
-            draw=partial(draw_sight, self.pixels, self.seed, held_out=False), count=self.drawn, helper=self.helper
-        )
+    def examples(self) -> Drawn[Sight]:
+        """Pictures with their texts."""
+        return Drawn(draw=partial(draw_sight, self.pixels, self.seed, held_out=False), count=self.drawn)
 
     def _answers(self, said: Sequence[Text]) -> dict[str, Tensor]:
         end = end_id(self.tokenizer)

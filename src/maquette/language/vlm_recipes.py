@@ -64,7 +64,7 @@ def carry_out(
     out: Path,
     *,
     stage: Callable[[str], None] = lambda name: None,
-    helper: Executor | None = None,
+    helpers: Executor | None = None,
     **company: Unpack[Company],
 ) -> tuple[Trained, list[Answered]]:
     """Train, and leave the model's folder in `out`; its answers on held-out tables, by kind of question.
@@ -73,7 +73,7 @@ def carry_out(
         recipe: the model and its training.
         out: checkpoints to resume from lie in its folder `training`; the same call goes on from there.
         stage: told what is done now.
-        helper: draws what is coming, while this process learns from what is there; `helping_process`, for one.
+        helpers: draw what will be read, before the training; `helping_processes`, for instance.
         company: as `maquette.train.loop.train`'s; of several processes the first one examines.
 
     Raises:
@@ -90,8 +90,10 @@ def carry_out(
         seed=seed,
         telling=round(recipe.telling * recipe.train.steps),
         shuffled=recipe.shuffled,
-        helper=helper,
     )
+    if helpers:
+        stage("drawing pictures")
+        sights.examples.draw_ahead(helpers, recipe.train.steps * recipe.pictures)
     stage("training")
     trained = train(
         VisionLanguage(config).initialise(torch_generator(seed, "initialise")),

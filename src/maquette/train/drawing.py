@@ -1,15 +1,15 @@
-"""Examples that a program draws: each when it is first read, or before, by a process that helps the training."""
+"""Examples that a program draws: each when it is first read, or all before a training, by processes that share it."""
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import partial
 from typing import Generic, TypeVar
 
+from maquette.core.provenance import cores
 from maquette.core.seeds import rows_of_batch
 
 Example = TypeVar("Example")
@@ -18,47 +18,37 @@ TOGETHER = 32
 """Examples that a helper draws before it hands them over."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Drawn(Generic[Example]):
     """So many examples, pass after pass over all of them; kept, because drawing is dear beside learning."""
 
     draw: Callable[[int], Example]
     """The example of a number, the same every time; a helper in another process needs to unpickle it."""
     count: int
-    helper: Executor | None = None
-    """Draws, in the order in which they will be read, examples that are still to come."""
     _kept: dict[int, Example] = field(default_factory=dict, init=False, repr=False)
-    _coming: Iterator[tuple[int, Example]] | None = field(default=None, init=False, repr=False)
 
     def batch(self, step: int, rows: int, seed: int, *names: str | int) -> list[Example]:
         """A step's examples; every pass has an order of its own, which seed and names draw."""
-        if self._coming is None:
-            passes = (rows_of_batch(step + i, rows, self.count, seed, *names) for i in range(-(-self.count // rows)))
-            self._coming = self._drawn_ahead([*dict.fromkeys(chain.from_iterable(passes))]) if self.helper else iter(())
-        return [self._read(number) for number in rows_of_batch(step, rows, self.count, seed, *names)]
+        numbers = rows_of_batch(step, rows, self.count, seed, *names)
+        for number in numbers:
+            if number not in self._kept:
+                self._kept[number] = self.draw(number)
+        return [self._kept[number] for number in numbers]
 
-    def _drawn_ahead(self, numbers: list[int]) -> Iterator[tuple[int, Example]]:
-        assert self.helper is not None
-        return zip(numbers, self.helper.map(self.draw, numbers, chunksize=TOGETHER), strict=True)
-
-    def _read(self, number: int) -> Example:
-        while number not in self._kept:
-            found, example = next(self._coming or iter(()), (number, None))
-            self._kept[found] = self.draw(number) if example is None else example
-        return self._kept[number]
+    def draw_ahead(self, helpers: Executor, reads: int) -> None:
+        """Have all drawn now, if so many will be read that each is; a shorter run draws those that it reads."""
+        if reads >= self.count:
+            numbers = range(self.count)
+            self._kept.update(zip(numbers, helpers.map(self.draw, numbers, chunksize=TOGETHER), strict=True))
 
 
 @contextmanager
-def helping_process() -> Iterator[Executor]:
-    """A process that takes only what others leave idle of the processors, and ends with the block."""
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _stand_back)
+def helping_processes() -> Iterator[Executor]:
+    """A process a core; they end with the block."""
+    ignoring = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)  # who interrupts a training ends them with it
+    pool = ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), ignoring)
     try:
-        pool.submit(int)  # it starts now, and not when it is first needed
+        pool.submit(int)  # they start now, and not when they are first needed
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _stand_back() -> None:
-    os.nice(19)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts a training ends it with the block
