@@ -78,7 +78,8 @@ RECIPES = {
         beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
             steps=6400,
-            optimizer=OptimizerConfig(kind="muon", lr=7e-4, muon_lr=3e-3),  # twice as fast, things are found late or never
+            # at twice these rates some runs find things late
+            optimizer=OptimizerConfig(kind="muon", lr=7e-4, muon_lr=3e-3),
             save_every=200,
             evaluate_every=1800,
             schedule=Schedule(warmup=50, cooldown=0.4),
