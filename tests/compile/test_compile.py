@@ -69,6 +69,7 @@ import json, torch
 from maquette.core.seeds import torch_generator
 from maquette.language.llama import Llama, LlamaConfig, count_targets, next_token_loss
 from maquette.train.loop import TrainConfig, train
+from maquette.train.metrics import Losses
 
 torch.set_num_threads(1)
 config = LlamaConfig(vocabulary=61, width=32, layers=1, heads=4, kv_heads=2, hidden=48, tied=True)
@@ -78,12 +79,10 @@ def batches(step):
     return {"tokens": text[:, :-1], "targets": text[:, 1:]}
 
 def outcome(compile):
-    model, losses = Llama(config).initialise(torch_generator(0, "init")), []
-    class Sink:
-        def write(self, step, values): losses.append(values["loss"])
+    model, losses = Llama(config).initialise(torch_generator(0, "init")), Losses()
     run = TrainConfig(steps=3, compile=compile, log_every=1, precision="fp32", device="cpu")
-    train(model, next_token_loss, count_targets, batches, run, sinks=[Sink()])
-    return losses, [p.detach() for p in model.parameters()]
+    train(model, next_token_loss, count_targets, batches, run, sinks=[losses])
+    return losses.values, [p.detach() for p in model.parameters()]
 
 (eager, weights), (compiled, of_compiled) = outcome(False), outcome(True)
 worst = max(((a - b).norm() / b.norm()).item() for a, b in zip(of_compiled, weights))

@@ -3,7 +3,10 @@
 import os
 
 import pytest
+import torch
 
+from maquette.language.scene_chat import SceneConversations, chat_tokenizer
+from maquette.language.scene_sight import Sights, sight_tokenizer
 from maquette.train.drawing import Drawn, helping_processes
 
 
@@ -38,3 +41,15 @@ def test_other_processes_draw_what_a_long_run_reads_and_the_batches_are_the_same
             assert found == expected
             assert process != os.getpid() == here
     assert {process for _, process in short.batch(0, 4, 0)} == {os.getpid()}
+
+
+def test_conversations_and_pictures_can_be_drawn_by_other_processes():
+    with helping_processes() as helpers:
+        for make in (
+            lambda: SceneConversations(tokenizer=chat_tokenizer(320), stages=[(9, 3, 40)], seed=3, conversations=3),
+            lambda: Sights(tokenizer=sight_tokenizer(320), pixels=16, pictures=3, asked=2, seed=3, drawn=3),
+        ):
+            alone, helped = make(), make()
+            helped.examples.draw_ahead(helpers, reads=3)
+            one, other = alone.batch(0), helped.batch(0)
+            assert all(torch.equal(one[name], other[name]) for name in one)

@@ -16,6 +16,7 @@ from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
 from maquette.language.recipes import compiled, fitted, leave
 from maquette.language.weighted import count_weights
+from maquette.train.checkpoint import steps_saved
 from maquette.train.distributed import ALONE
 from maquette.train.loop import Company, TrainConfig, Trained, train
 from maquette.train.optimizers import OptimizerConfig
@@ -78,7 +79,7 @@ RECIPES = {
         beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
             steps=6400,
-            # at twice these rates some runs find things late
+            # at higher rates some runs find things late
             optimizer=OptimizerConfig(kind="muon", lr=7e-4, muon_lr=3e-3),
             save_every=200,
             evaluate_every=1800,
@@ -118,7 +119,8 @@ def carry_out(
     source = scene_chat.SceneConversations(tokenizer=tokenizer, stages=recipe.stages, seed=seed)
     if helpers:
         stage("drawing conversations")
-        source.examples.draw_ahead(helpers, sum(steps * rows for steps, rows, _ in recipe.stages))
+        left = recipe.train.steps - max(steps_saved(out / "training"), default=0)
+        source.examples.draw_ahead(helpers, left * recipe.rows)
     stage("training")
     trained = train(
         Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),

@@ -156,17 +156,6 @@ def thought(facts: Facts, asked: Question) -> str:
     return listed([*filter(None, told)]) + SO if any(told) else ""
 
 
-def named(facts: Facts, asked: Question) -> Question:
-    """The same, where what it asks for is called by colour and shape, as one calls what nobody has named yet."""
-    if asked.kind != "which" or asked.answer in asked.text:
-        return asked
-    *beside, (i, _) = asked.about
-    if ("colour", "shape") not in facts.namings(i):
-        return asked
-    name = f"the {facts.things[i].colour} {facts.things[i].shape}"
-    return replace(asked, answer=name, about=(*beside, (i, name)))
-
-
 def told_of(scene: Scene, rng: np.random.Generator, *, held_out: bool = False) -> list[Text]:
     """What tells a table whole, `TOLD` texts."""
     return [listing(Facts(scene)), *captions(scene, rng, TOLD - 1, held_out=held_out)]
@@ -175,7 +164,7 @@ def told_of(scene: Scene, rng: np.random.Generator, *, held_out: bool = False) -
 def asked_about(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
     """Questions, at most so many, each answered behind a thought; likewise."""
     facts = Facts(scene)
-    asked = (named(facts, one) for one in questions(scene, rng, count))
+    asked = (one.plainly_answered(facts.things) for one in questions(scene, rng, count))
     said = (Text(one.text, thought(facts, one) + one.answer, one.kind) for one in asked)
     return [one for one in said if held_out or _is_usual(one.prompt)]
 

@@ -15,6 +15,7 @@ from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_folder import Sighted, save
 from maquette.language.vlm_sizes import vlm_config
 from maquette.language.weighted import count_weights
+from maquette.train.checkpoint import steps_saved
 from maquette.train.distributed import ALONE
 from maquette.train.judging import mean_loss
 from maquette.train.loop import Company, TrainConfig, Trained, train
@@ -93,7 +94,8 @@ def carry_out(
     )
     if helpers:
         stage("drawing pictures")
-        sights.examples.draw_ahead(helpers, recipe.train.steps * recipe.pictures)
+        left = recipe.train.steps - max(steps_saved(out / "training"), default=0)
+        sights.examples.draw_ahead(helpers, left * recipe.pictures)
     stage("training")
     trained = train(
         VisionLanguage(config).initialise(torch_generator(seed, "initialise")),

@@ -1,11 +1,11 @@
 """Questions about how things are, each with its answer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from maquette.worlds.scene.state import Clip, Scene
+from maquette.worlds.scene.state import Clip, Scene, Thing
 from maquette.worlds.scene.vocabulary import COLOURS, SHAPES
 from maquette.worlds.scene.words import lexicon, phrases
 from maquette.worlds.scene.words.facts import Facts, pick
@@ -21,7 +21,20 @@ class Question:
     kind: str
     """yes/no, colour, shape, size, material, count, where, which, way or happens."""
     about: tuple[tuple[int, str], ...] = ()
-    """Of questions about how things are: the things that it names, or that are counted, each with what it calls it."""
+    """Of questions about how things are: the things that it names, or that are counted, each with what it calls it;
+    what it asks for comes last."""
+
+    def plainly_answered(self, things: Sequence[Thing]) -> "Question":
+        """The same, where what it asks for is called by colour and shape, as one calls what nobody has named yet, if no
+        other thing is called so."""
+        if self.kind != "which" or self.answer in self.text:
+            return self
+        *beside, (i, _) = self.about
+        called = [(one.colour, one.shape) for one in things]
+        if called.count(called[i]) > 1:
+            return self
+        name = f"the {things[i].colour} {things[i].shape}"
+        return replace(self, answer=name, about=(*beside, (i, name)))
 
 
 class Asker:

@@ -201,13 +201,6 @@ def _subject(question: str) -> str:
     return question[question.rindex("the ") :].removesuffix("?").removesuffix(" made of")
 
 
-def _is_named(thing: Thing, name: str) -> bool:
-    """Whether a generator's name fits a thing."""
-    surfaces = (lexicon.SIZES[thing.size], lexicon.COLOURS[thing.colour], lexicon.MATERIALS[thing.material])
-    nouns = (forms[0] for shape in (thing.shape, "thing") for forms in lexicon.NOUNS[shape])
-    return {*name.split()[1:]} <= {*nouns, *(word for words in surfaces for word in words)}
-
-
 class _Speaker:
     """Draws what a person says about a telling, and the replies."""
 
@@ -252,12 +245,8 @@ class _Speaker:
             question = ask()
             if question is None or (question.kind == "yes/no" and question.answer != wanted):
                 continue
+            question = question.plainly_answered(self.scene.things)
             kind, answer = question.kind, question.answer
-            if kind == "which" and answer not in question.text:  # named as one names what nobody has named yet
-                thing = next(one for one in self.scene.things if _is_named(one, answer))
-                called, answer = answer, f"the {thing.colour} {thing.shape}"
-                about = tuple((i, answer if name == called else name) for i, name in question.about)
-                question = replace(question, about=about)
             if kind == "yes/no":
                 kind = YES_OR_NO[ask.__name__]
             whole = kind in (*PROPERTIES, "where")
