@@ -206,7 +206,7 @@ def judged(deployed: Deployed, config: Arm, seed: int, run: Run) -> dict[str, fl
             head.steps, steps = 1, head.steps
             found["pushes, one step"], head.steps = share("push-to"), steps
     if films:
-        run.animation("A policy follows instructions", *side_by_side(films, HZ))
+        run.animation("A policy, and what it was told", *side_by_side(films, HZ))
     return found
 
 
