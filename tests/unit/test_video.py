@@ -26,6 +26,7 @@ from maquette.video.text_to_video import (
     LatentBatches,
     Learning,
     TextToVideo,
+    count_frames,
     learning_of,
     loss_by_noise,
     losses,
@@ -192,6 +193,16 @@ def test_the_loss_counts_frames_that_were_not_given_and_shows_those_that_were():
     torch.testing.assert_close(label, 1000 * batch["time"])
     worse = losses(lambda x, time, words: Perfect()(x, time, words) + 2.0, batch, learning.objective)
     torch.testing.assert_close(worse, torch.where(batch["time"] == 0, 0.0, 4.0))
+
+
+def test_a_clip_has_one_time_where_no_first_frame_is_given():
+    batch = some_batches(Learning(given=0.0)).batch(0)
+    assert batch["time"].shape == (8, 1)
+    assert losses(a_model(), batch, LEARNING.objective).shape == (8, 3)
+    assert count_frames(batch) == 8 * 3
+    each = {**batch, "time": batch["time"].repeat(1, 3)}
+    torch.testing.assert_close(*(losses(a_model(), one, LEARNING.objective) for one in (batch, each)))
+    assert count_frames(each) == 8 * 3
 
 
 def test_some_batches_are_images():

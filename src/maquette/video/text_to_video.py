@@ -1,7 +1,7 @@
 """From words to a clip: a reader of captions, a DiT on the autoencoder's latents, what it learns, and how it samples.
 
-The reader is a Llama whose words all see one another. The first frame may be given: every frame of latents has a time
-of its own, and one that is known has time 0, in training as in sampling.
+The reader is a Llama whose words all see one another. The first frame may be given: then every frame of latents has a
+time of its own, and the one that is known has time 0, in training as in sampling. Else a clip has one time.
 """
 
 from collections.abc import Callable
@@ -93,24 +93,24 @@ class TextToVideo(nn.Module):
         there = words > 0
         return Text(self.reader.features(words, there[:, None, None, :]), there.long() - 1)
 
-    def forward(self, x: Latents, time: Float[Tensor, "clips frames"], words: Int[Tensor, "clips words"]) -> Latents:
+    def forward(self, x: Latents, time: Float[Tensor, "clips #frames"], words: Int[Tensor, "clips words"]) -> Latents:
         """The network's prediction."""
         return self.told(x, time, self.read(words))
 
-    def told(self, x: Latents, time: Float[Tensor, "clips frames"], text: Text) -> Latents:
+    def told(self, x: Latents, time: Float[Tensor, "clips #frames"], text: Text) -> Latents:
         """The same of a text that was read before.
 
         Raises:
-            ValueError: frames of a clip differ in time, but the DiT has one for each clip only, as without adaLN, or
+            ValueError: frames have times of their own, but the DiT takes one for each clip only, as without adaLN, or
                 patches span frames.
         """
         config = self.dit.config
-        if not config.steered or config.patch[0] > 1:
-            if not torch.equal(time, time[:, :1].expand_as(time)):
-                raise ValueError(
-                    "All frames of a clip have one time without adaLN and in patches that span frames: give none first."
-                )
+        if time.shape[1] == 1:
             time = time[:, 0]
+        elif not config.steered or config.patch[0] > 1:
+            raise ValueError(
+                "All frames of a clip have one time without adaLN and in patches that span frames: give none first."
+            )
         return self.dit(x, time, text=text)
 
 
@@ -131,8 +131,10 @@ class LatentBatches:
         latents, words = self.latents[chosen], self.words[chosen].clone()
         unsaid = torch.rand(self.rows, generator=generator) < self.learning.unsaid
         words[unsaid] = torch.tensor([1] + [0] * (words.shape[1] - 1))
-        time = self.learning.times(self.rows, generator)[:, None].repeat(1, latents.shape[2])
-        time[torch.rand(self.rows, generator=generator) < self.learning.given, 0] = 0.0
+        time = self.learning.times(self.rows, generator)[:, None]
+        if self.learning.given:
+            time = time.repeat(1, latents.shape[2])
+            time[torch.rand(self.rows, generator=generator) < self.learning.given, 0] = 0.0
         noise = torch.randn(latents.shape, generator=generator)
         if self.learning.stills and torch.rand(1, generator=generator) < self.learning.stills:
             latents, noise, time = latents[:, :, :1], noise[:, :, :1], time[:, -1:]
@@ -161,7 +163,7 @@ def training_loss(objective: Objective) -> Callable[[nn.Module, dict[str, Tensor
 
 def count_frames(batch: dict[str, Tensor]) -> Float[Tensor, ""]:
     """How many frames `training_loss` sums over."""
-    return (batch["time"] > 0).sum().float()
+    return (batch["time"] > 0).expand(-1, batch["latents"].shape[2]).sum().float()
 
 
 def loss_by_noise(model: nn.Module, batches: LatentBatches, levels: int = 8, batch: int = 10**6) -> dict[str, float]:
@@ -229,8 +231,9 @@ def sample(
         text = model.read(captions.to(device))
 
         def denoise(x: Tensor, t: Tensor) -> Tensor:
-            time = t[:, None].repeat(1, shape[1])
+            time = t[:, None]
             if first is not None:
+                time = time.repeat(1, shape[1])
                 time[:, 0] = 0.0
                 x = torch.cat((first.to(x), x[:, :, 1:]), 2)
             frames_first = x.transpose(1, 2)  # as times have them
