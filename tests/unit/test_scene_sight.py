@@ -48,7 +48,9 @@ def tokenizer():
 
 
 def sights(tokenizer, **changes):
-    return Sights(**{"tokenizer": tokenizer, "pixels": 16, "pictures": 3, "asked": 4, "seed": 0} | changes)
+    return Sights(
+        **{"tokenizer": tokenizer, "pixels": 16, "pictures": 3, "asked": 4, "seed": 0, "drawn": 1000} | changes
+    )
 
 
 def kept_out(scene):

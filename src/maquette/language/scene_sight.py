@@ -212,8 +212,8 @@ class Sights:
     telling: int = 0
     """The first so many steps only tell, a picture a row: that is where it learns to see."""
     shuffled: bool = False
-    drawn: int = 16_384
-    """Pictures."""
+    drawn: int
+    """Different pictures."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).

@@ -40,6 +40,8 @@ class VlmRecipe:
     """In a batch."""
     asked: int = 4
     """Texts about each of them."""
+    drawn: int = 16_384
+    """Different pictures; drawing one takes as long as reading it once."""
     telling: float = 0.5
     """Share of the steps, the first ones, in which pictures are told whole and nothing is asked."""
     shuffled: bool = False
@@ -91,6 +93,7 @@ def carry_out(
         seed=seed,
         telling=round(recipe.telling * recipe.train.steps),
         shuffled=recipe.shuffled,
+        drawn=recipe.drawn,
     )
     if helpers:
         stage("drawing pictures")

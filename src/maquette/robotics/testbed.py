@@ -78,6 +78,7 @@ class Sight:
     seeing_steps: int = 4000
     pictures: int = 8
     asked: int = 4
+    drawn: int = 8192
     shuffled: bool = False
     """Whether every picture has the words of another."""
 
@@ -92,6 +93,7 @@ def make_sight(config: Sight, directory: Path, progress: Progress) -> float:
         pixels=config.pixels,
         pictures=config.pictures,
         asked=config.asked,
+        drawn=config.drawn,
         shuffled=config.shuffled,
         examined=(50, 4),
         train=training,

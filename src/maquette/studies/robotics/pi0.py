@@ -246,9 +246,10 @@ CHECKS = (
     Tie("pushes", "flow", "flow again", within=0.1, text="The same arm on other seeds pushes as well, to 10 points"),
     Better("pushes", "flow", than="shuffled instructions", by=0.1, text="Shuffled instructions do harm, by 10 points"),
 )
-LITTLE = {"collected": 3, "newcomers": 2, "demonstrations": 3, "seeing_steps": 2, "pictures": 2, "asked": 2}
+LITTLE = {"collected": 3, "newcomers": 2, "demonstrations": 3, "seeing_steps": 2, "pictures": 2, "asked": 2, "drawn": 8}
 SMOKE = {**LITTLE, "pixels": 16, "steps": 4, "rows": 2, "evaluations": 2, "execute": 40, "episodes": 2}
-BRIEF = {"collected": 150, "newcomers": 2, "demonstrations": 150, "seeing_steps": 300, "steps": 900, "episodes": 50}
+SEEN = {"seeing_steps": 300, "drawn": 1024}
+BRIEF = {**SEEN, "collected": 150, "newcomers": 2, "demonstrations": 150, "steps": 900, "episodes": 50}
 
 STUDY = Study(
     name="pi0",
