@@ -40,6 +40,21 @@ def test_the_interpreter_finds_every_reply_right(drawn, kept):
     assert kinds == asked | {"material", "drawer", "it", "about", "claim", "absent", "listing"}
 
 
+def test_of_a_place_a_thought_tells_what_decides(drawn):
+    thoughts = [
+        (turn.said, turn.reply.rpartition(", so ")[0])
+        for turn, _ in judged(drawn[True])
+        if turn.kind in ("related", "which") and ", so " in turn.reply
+    ]
+    heights = [thought for said, thought in thoughts if re.search(r"\b(above|over|below|under)\b", said)]
+    sides = [thought for said, thought in thoughts if re.search(r"\b(left|right) of\b", said)]
+    assert heights
+    assert sides
+    corner = re.compile(r"at the (top|bottom) (left|right)")
+    assert not any(corner.search(thought) for thought in heights + sides)
+    assert any(corner.search(thought) for _, thought in thoughts)  # how near things are depends on both
+
+
 def wrong_replies(turn):
     """Replies that differ from the right one by a word, and some that say nothing."""
     yield from ("", "perhaps.", "the the.", f"{turn.reply} {turn.reply}")

@@ -196,6 +196,14 @@ def _is_usual(text: str) -> bool:
     return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
 
 
+def _axis(question: str) -> int | None:
+    """Which word of a corner decides: 0, its height, 1, its side; None where both may."""
+    for axis, relations in enumerate((("above", "below"), ("left of", "right of"))):
+        if any(words in question for name in relations for words in lexicon.RELATIONS[name]):
+            return axis
+    return None
+
+
 def _subject(question: str) -> str:
     """The thing that a question about one thing names."""
     return question[question.rindex("the ") :].removesuffix("?").removesuffix(" made of")
@@ -213,7 +221,7 @@ class _Speaker:
         if telling.drawer is not None:
             asks = (*asks, ask.scenery)
         if not held_out:  # what is learned last is asked more often in training, and not in examinations
-            asks = (*asks, ask.which, ask.value, ask.value)
+            asks = (*asks, ask.which, ask.related, ask.related, ask.related, ask.value, ask.value)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
             *(self.about, self.about, self.about, self.follow_up, self.follow_up),
@@ -256,7 +264,8 @@ class _Speaker:
 
     def thought(self, question: Question) -> str:
         """What to remember of the things before the answer follows from it, as "let's think step by step" has models do
-        (Kojima et al. 2022, arXiv:2205.11916): what is compared, where they are, what is counted; else nothing.
+        (Kojima et al. 2022, arXiv:2205.11916): what is compared, where they are, what is counted; else nothing. Of a
+        place it tells what decides: its height where the question is about above and below.
         """
         if self.telling.drawer is not None and "drawer" in question.text:
             return f"the drawer is {'open' if self.telling.drawer else 'closed'}{SO}"
@@ -268,16 +277,19 @@ class _Speaker:
         kind = next((kind for kind in ("colour", "shape") if kind in question.text), "size")
         things = self.scene.things
         remembered = [
-            f"{name} is {self.place(i)}" if placed else self.of(name, kind, getattr(things[i], kind)).removesuffix(".")
+            f"{name} is {self.place(i, question.text)}"
+            if placed
+            else self.of(name, kind, getattr(things[i], kind))[:-1]
             for i, name in question.about
         ]
         return f"{listed(remembered)}{SO}"
 
-    def place(self, i: int) -> str:
-        """Where a thing was said to be."""
+    def place(self, i: int, asked: str = "") -> str:
+        """Where a thing was said to be, as far as it matters to what is asked, if anything is."""
         place = self.telling.places[i]
         if place.relation == "region":
-            return lexicon.REGIONS[place.region][0]
+            parts, axis = place.region.split(), _axis(asked)
+            return lexicon.REGIONS[place.region if axis is None or len(parts) == 1 else parts[axis]][0]
         if place.relation == "in":
             return f"in the {self.telling.zones[place.other][0]} zone"
         other = self.telling.things[place.other]
