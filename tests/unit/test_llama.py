@@ -10,9 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maquette.core.errors import UserError
 from maquette.language.llama import SIZES, Llama, LlamaConfig, count_targets, next_token_loss
+from maquette.language.looking_back import look_back
+from maquette.nn import stream
 from maquette.nn.cache import KeyValueCache
 from maquette.nn.masks import document_mask
 from maquette.nn.rope import Llama3Scaling
+from maquette.nn.stream import attend
 
 torch.set_num_threads(1)
 
@@ -203,3 +206,25 @@ def test_a_config_out_of_range_is_refused_by_name(changes, words):
 def test_a_scaling_out_of_range_is_refused_by_name(changes, words):
     with pytest.raises(UserError, match=words):
         Llama3Scaling(**changes)
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_heads_may_start_by_looking_back(kv_heads, monkeypatch):
+    sizes = {"vocabulary": 50, "width": 64, "layers": 2, "heads": 4, "kv_heads": kv_heads, "hidden": 64}
+    config = LlamaConfig(**sizes, head_dim=32, context=64, qk_norm=True)
+    generator = torch.Generator().manual_seed(0)
+    model = look_back(Llama(config).initialise(generator), generator)
+    seen = []
+    monkeypatch.setattr(stream, "attend", lambda q, k, v, *rest: seen.append((q, k)) or attend(q, k, v, *rest))
+    with torch.no_grad():
+        model(tokens(3, 40) % 50)
+    q, k = (x.transpose(1, 2) for x in seen[0])
+    scores = q @ k.repeat_interleave(4 // kv_heads, dim=1).transpose(-1, -2) / 32**0.5
+    looks = scores.masked_fill(torch.ones(40, 40).triu(1).bool(), -torch.inf).softmax(-1)
+    for head in range(4):
+        assert (looks[:, head].diagonal(-(head + 1), 1, 2) > 0.75).all()
+
+
+def test_looking_back_needs_norms():
+    with pytest.raises(ValueError, match="qk_norm"):
+        look_back(random_llama(), torch.Generator())

@@ -14,6 +14,7 @@ from maquette.language.answered import Answered
 from maquette.language.chat import save_template
 from maquette.language.llama import Llama, LlamaConfig
 from maquette.language.loading import load_engine
+from maquette.language.looking_back import look_back
 from maquette.language.recipes import compiled, fitted, leave
 from maquette.language.weighted import count_weights
 from maquette.train.checkpoint import steps_saved
@@ -89,6 +90,12 @@ RECIPES = {
 }
 
 
+def begun(config: LlamaConfig, seed: int) -> Llama:
+    """A model whose heads look back, and for what is like them: the two halves of looking something up."""
+    generator = torch_generator(seed, "initialise")
+    return look_back(Llama(config).initialise(generator, alike=1.0), generator)
+
+
 def carry_out(
     recipe: ChatRecipe,
     out: Path,
@@ -123,7 +130,7 @@ def carry_out(
         source.examples.draw_ahead(helpers, left * recipe.rows)
     stage("training")
     trained = train(
-        Llama(recipe.model).initialise(torch_generator(seed, "initialise"), alike=1.0),
+        begun(recipe.model, seed),
         scene_chat.conversation_loss,
         count_weights,
         source.batch,

@@ -6,7 +6,7 @@ told. Replies are the generator's own; `is_right` leaves the judging of anyone's
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,6 +80,8 @@ class Conversation:
     """What is told with each thing."""
     retold: tuple[str, ...]
     """What is said back of each thing: the same, always in one form."""
+    order: tuple[int, ...]
+    """In which things are told back: not as they were told, so that each has to be found by its name."""
     turns: tuple[Turn, ...]
 
     @property
@@ -90,13 +92,16 @@ class Conversation:
     @property
     def opening(self) -> Turn:
         """The telling, and in reply what was understood."""
-        return _understood(self.told, self.retold)
+        return self._understood(0, len(self.told))
 
     def opened(self, things: int) -> tuple[Turn, Turn]:
         """The telling in two parts, so many things in the first; each is said back."""
-        return _understood(self.told[:things], self.retold[:things]), _understood(
-            self.told[things:], self.retold[things:]
-        )
+        return self._understood(0, things), self._understood(things, len(self.told))
+
+    def _understood(self, first: int, end: int) -> Turn:
+        """What is told of some of the things, and said back."""
+        retold = [self.retold[i] for i in self.order if first <= i < end]
+        return Turn(said=" ".join(self.told[first:end]), reply=" ".join(retold), kind="telling")
 
 
 def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -> Conversation:
@@ -114,7 +119,8 @@ def draw_conversation(rng: np.random.Generator, turns: int, *, held_out: bool) -
     while len(said) < turns:
         said += [replace(one, said=one.said[:-1]) if rng.random() < UNMARKED else one for one in speaker.some()]
     retold = tuple(speaker.retold(i) for i in range(len(scenes[0].things)))
-    return Conversation(scene=scenes[0], told=told, retold=retold, turns=tuple(said[:turns]))
+    order = tuple(int(i) for i in rng.permutation(len(retold)))
+    return Conversation(scene=scenes[0], told=told, retold=retold, order=order, turns=tuple(said[:turns]))
 
 
 def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
@@ -154,11 +160,6 @@ def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
         count = lexicon.NUMBERS.index(turn.answer)
         return _lists(thought, count, turn.reply.rpartition(SO)[0]) and _answers(turn.check, answer, scene)
     return _answers(turn.check, answer, scene)
-
-
-def _understood(told: Sequence[str], retold: Sequence[str]) -> Turn:
-    """What is told, and said back."""
-    return Turn(said=" ".join(told), reply=" ".join(retold), kind="telling")
 
 
 def _is_so(text: str, scene: Scene) -> bool:
