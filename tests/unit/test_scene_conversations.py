@@ -10,7 +10,7 @@ from maquette.core.seeds import numpy_generator
 from maquette.language.scene_chat import tally
 from maquette.worlds.scene.vocabulary import COLOURS, SHAPES, is_held_out
 from maquette.worlds.scene.words import interpreter
-from maquette.worlds.scene.words.conversations import PLACED, PROPERTIES, draw_conversation, is_right
+from maquette.worlds.scene.words.conversations import PLACED, PROPERTIES, deciding, draw_conversation, is_right
 from maquette.worlds.scene.words.lexicon import NUMBERS
 from maquette.worlds.scene.words.tellings import draw_telling, scene_of, tell
 
@@ -38,6 +38,21 @@ def test_the_interpreter_finds_every_reply_right(drawn, kept):
     kinds = {turn.kind for turn, _ in judged(drawn[kept])}
     asked = {"exists", "has", "related", "compared", "count", "where", "which", "colour", "shape", "size"}
     assert kinds == asked | {"material", "drawer", "it", "about", "claim", "absent", "listing"}
+
+
+@pytest.mark.parametrize(
+    ("region", "question", "word"),
+    [
+        ("top left", "is the box above the star?", "top"),
+        ("bottom right", "which thing is to the left of the star?", "right"),
+        ("top left", "is the box close to the star?", "top left"),
+        ("left", "is the box under the star?", "left"),
+        ("top", "is the box left of the star?", "top"),
+        ("top right", "", "top right"),
+    ],
+)
+def test_a_question_depends_on_a_height_a_side_or_both(region, question, word):
+    assert deciding(region, question) == word
 
 
 def test_of_a_place_a_thought_tells_what_decides(drawn):

@@ -32,7 +32,7 @@ from maquette.worlds.scene.state import Scene
 from maquette.worlds.scene.vocabulary import SHAPES, is_held_out
 from maquette.worlds.scene.words import interpreter, lexicon, phrases
 from maquette.worlds.scene.words.captions import describe
-from maquette.worlds.scene.words.conversations import PLACED, SO
+from maquette.worlds.scene.words.conversations import PLACED, SO, deciding
 from maquette.worlds.scene.words.facts import Facts
 from maquette.worlds.scene.words.questions import Question, questions
 from maquette.worlds.text.documents import Document
@@ -118,8 +118,9 @@ def listing(facts: Facts) -> Text:
     return Text(LISTING, " ".join(said), LISTING)
 
 
-def description(facts: Facts, i: int, name: str, told: Sequence[str] = WHOLE) -> str:
-    """A thing by its shape and colour, where its name has not said them, and what else is to be told; or nothing."""
+def description(facts: Facts, i: int, name: str, told: Sequence[str] = WHOLE, asked: str = "") -> str:
+    """A thing by its shape and colour, where its name has not said them, and what else is to be told, of its place only
+    what matters to what is asked, if anything is; or nothing."""
     thing, region, zone = facts.things[i], facts.region(*facts.start[i]), facts.zone_of(i)
     called = any(form in name for forms in lexicon.NOUNS[thing.shape] for form in forms)
     like = [phrases.a(thing.shape)] * (not called) + [thing.size] * ("size" in told)
@@ -127,7 +128,7 @@ def description(facts: Facts, i: int, name: str, told: Sequence[str] = WHOLE) ->
     if zone and "zone" in told:
         like.append(f"in the {zone.colour} zone")
     elif region and ("place" in told or "zone" in told):
-        like.append(lexicon.REGIONS[region][0])
+        like.append(lexicon.REGIONS[deciding(region, asked)][0])
     return f"{name} is {listed(like)}" if like else ""
 
 
@@ -152,7 +153,7 @@ def thought(facts: Facts, asked: Question) -> str:
     if asked.kind == "count" and asked.about:
         order = sorted(asked.about, key=lambda one: facts.start[one[0]])
         return f"there is {listed([phrases.a(name) for _, name in order])}{SO}"
-    told = [description(facts, i, name, (turns_on(asked),)) for i, name in asked.about]
+    told = [description(facts, i, name, (turns_on(asked),), asked.text) for i, name in asked.about]
     return listed([*filter(None, told)]) + SO if any(told) else ""
 
 

@@ -50,8 +50,8 @@ class VlmRecipe:
     """Held-out tables that it is asked about at its end, and questions about each."""
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(
-            steps=7000,
-            optimizer=OptimizerConfig(kind="muon", lr=2e-3, muon_lr=5e-3),
+            steps=14_000,
+            optimizer=OptimizerConfig(kind="muon", lr=1e-3, muon_lr=3e-3),
             schedule=Schedule(warmup=100, cooldown=0.5),
             save_every=500,
             evaluate_every=500,

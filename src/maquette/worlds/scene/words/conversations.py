@@ -134,6 +134,15 @@ def _scenes(telling: Telling, rng: np.random.Generator) -> list[Scene]:
     return found
 
 
+def deciding(region: str, question: str) -> str:
+    """As much of a corner's name as a question depends on: its height, its side, or both."""
+    height, _, side = region.partition(" ")
+    for word, relations in ((height, ("above", "below")), (side, ("left of", "right of"))):
+        if side and any(words in question for name in relations for words in lexicon.RELATIONS[name]):
+            return word
+    return region
+
+
 def is_right(turn: Turn, reply: str, scene: Scene) -> bool:
     """Whether the interpreter finds that a reply answers what was said; what it cannot read is wrong.
 
@@ -195,14 +204,6 @@ def _answers(question: str, reply: str, scene: Scene) -> bool:
 def _is_usual(text: str) -> bool:
     """Whether a text holds no combination that is kept for tests."""
     return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
-
-
-def _axis(question: str) -> int | None:
-    """Which word of a corner decides: 0, its height, 1, its side; None where both may."""
-    for axis, relations in enumerate((("above", "below"), ("left of", "right of"))):
-        if any(words in question for name in relations for words in lexicon.RELATIONS[name]):
-            return axis
-    return None
 
 
 def _subject(question: str) -> str:
@@ -289,8 +290,7 @@ class _Speaker:
         """Where a thing was said to be, as far as it matters to what is asked, if anything is."""
         place = self.telling.places[i]
         if place.relation == "region":
-            parts, axis = place.region.split(), _axis(asked)
-            return lexicon.REGIONS[place.region if axis is None or len(parts) == 1 else parts[axis]][0]
+            return lexicon.REGIONS[deciding(place.region, asked)][0]
         if place.relation == "in":
             return f"in the {self.telling.zones[place.other][0]} zone"
         other = self.telling.things[place.other]
