@@ -79,11 +79,11 @@ RECIPES = {
         rows=5,
         beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
-            steps=6400,
+            steps=4700,
             # at higher rates some runs find things late
             optimizer=OptimizerConfig(kind="muon", lr=7e-4, muon_lr=3e-3),
             save_every=200,
-            evaluate_every=1800,
+            evaluate_every=1500,
             schedule=Schedule(warmup=50, cooldown=0.4),
         ),
     ),

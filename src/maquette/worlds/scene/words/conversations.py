@@ -220,10 +220,11 @@ class _Speaker:
         self.asker = ask = Asker(scenes[0], rng)
         asks = (ask.exists, ask.related, ask.related, ask.compared, ask.count, ask.count, ask.where, ask.which)
         asks = (*asks, ask.which_of_two, ask.between, ask.value, ask.value, ask.value)
-        if telling.drawer is not None:
-            asks = (*asks, ask.scenery)
+        drawer = (ask.scenery,) if telling.drawer is not None else ()
+        asks = (*asks, *drawer)
         if not held_out:  # what is learned last is asked more often in training, and not in examinations
-            asks = (*asks, ask.which, ask.related, ask.related, ask.related, ask.value, ask.value)
+            asks = (*asks, *drawer, *drawer, ask.exists, ask.which, ask.which, ask.related, ask.related, ask.related)
+            asks = (*asks, ask.value, ask.value)
         self.kinds: tuple[Callable[[], list[Turn]], ...] = (
             *((lambda one=one: self.asked(one)) for one in asks),
             *(self.about, self.about, self.about, self.follow_up, self.follow_up),
