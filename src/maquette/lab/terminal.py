@@ -134,8 +134,10 @@ class Display:
             self._bars.update(self._total, completed=self._finished + sum(self._shares.values()))
 
 
-def verdict_table(evidence: Evidence) -> Table:
-    """Each claim with its effect, what it needs, its controls, its checks and its verdict."""
+def verdict_table(evidence: Evidence) -> Table | str:
+    """Each claim with its effect, what it needs, its controls, its checks and its verdict; or that there is none."""
+    if not evidence.judgements:
+        return "At this scale no claim has all the arms that it compares.\n"
     decides = evidence.scale.verdict
     table = Table(box=box.SIMPLE, pad_edge=False)
     table.add_column("claim", min_width=14)
