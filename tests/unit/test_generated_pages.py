@@ -145,3 +145,11 @@ def test_systems_are_counted_from_their_files():
         for file in [one for files in parts for one in files]:
             assert (costs.ROOT / file).exists(), file
     compile(costs.listing(), "octo.py", "exec")
+
+
+@pytest.mark.parametrize("page", ["scene.md", "chat.md", "sight.md", "video.md", "own-things.md"])
+def test_a_page_shows_its_records(page, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    generate = script("generate_docs")
+    told = (SCRIPTS.parent / "docs" / page).read_text(encoding="utf-8")
+    assert generate.filled(told, generate.TABLES[page]) == told, "scripts/generate_docs.py was not run"

@@ -35,7 +35,9 @@ class ChatTemplate:
         try:
             self._compiled()
         except jinja2.TemplateError as error:
-            raise UserError(f"The chat template is malformed: {error}; restore it from a copy.") from error
+            raise UserError(
+                f"The chat template is malformed: {str(error).rstrip('.')}; restore it from a copy."
+            ) from error
 
     def render(self, messages: Sequence[Message]) -> str:
         """The conversation, and what makes the assistant answer; a last message of the assistant's own is gone on from.

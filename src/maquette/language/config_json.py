@@ -1,10 +1,11 @@
 """The config.json of a checkpoint folder in the Hugging Face layout, both ways."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maquette.core.errors import UserError, did_you_mean
+from maquette.core.errors import UserError
 from maquette.language.llama import LlamaConfig
 from maquette.nn.rope import LinearScaling, Llama3Scaling, Scaling, YarnScaling
 
@@ -78,7 +79,8 @@ def config_from_json(raw: Any, path: Path) -> LlamaConfig:
         raise UserError(f"{path} is not a JSON object; give the folder of a Llama checkpoint.")
     kind = raw.get("model_type")
     if kind not in CLASSES:
-        raise UserError(f"{path}: model_type = {kind!r} is not supported; {did_you_mean(str(kind), CLASSES)}")
+        nearest = next(iter(difflib.get_close_matches(str(kind), CLASSES, n=1, cutoff=0.5)), "llama")
+        raise UserError(f"{path}: model_type = {kind!r} is not supported; the nearest that is: {nearest!r}.")
     if raw.get("hidden_act", "silu") != "silu" or raw.get("attention_bias") or raw.get("mlp_bias"):
         raise UserError(f"{path}: hidden_act other than 'silu' and biases by attention_bias or mlp_bias are not there.")
     for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size"):
