@@ -90,7 +90,7 @@ RECIPES = {
 }
 
 
-def begun(config: LlamaConfig, seed: int) -> Llama:
+def fresh_model(config: LlamaConfig, seed: int) -> Llama:
     """A model whose heads look back, and for what is like them: the two halves of looking something up."""
     generator = torch_generator(seed, "initialise")
     return look_back(Llama(config).initialise(generator, alike=1.0), generator)
@@ -130,7 +130,7 @@ def carry_out(
         source.examples.draw_ahead(helpers, left * recipe.rows)
     stage("training")
     trained = train(
-        begun(recipe.model, seed),
+        fresh_model(recipe.model, seed),
         scene_chat.conversation_loss,
         count_weights,
         source.batch,

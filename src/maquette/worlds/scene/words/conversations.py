@@ -282,7 +282,7 @@ class _Speaker:
         remembered = [
             f"{name} is {self.place(i, question.text)}"
             if placed
-            else self.of(name, kind, getattr(things[i], kind))[:-1]
+            else self.of(name, kind, getattr(things[i], kind)).removesuffix(".")
             for i, name in question.about
         ]
         return f"{listed(remembered)}{SO}"
