@@ -284,7 +284,7 @@ def edit(path, **changes):
         ({"model_type": "gpt2"}, "model_type = 'gpt2'"),
         ({"hidden_act": "gelu"}, "hidden_act"),
         ({"attention_bias": True}, "biases"),
-        ({"model_type": "qwen33"}, "did you mean 'qwen3'"),
+        ({"model_type": "qwen33"}, "nearest that is: 'qwen3'"),
         ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4}}, "rope_type = 'dynamic'"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "the field 'factor' is missing"),
         ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1e4}}, "'factor'"),
