@@ -375,7 +375,14 @@ def test_knobs_of_the_layout():
     assert any(isinstance(part, Drawer) for part in assignment("reach", "pusher", 0, Layout(drawer=True)).scene.scenery)
     with pytest.raises(UserError, match="distractors = 12 beside what push-to needs do not fit"):
         assignment("push-to", "pusher", 0, Layout(distractors=12))
-    for bad in ({"things": 7}, {"distractors": -1}, {"sizes": ("large",)}, {"head_on": 2.0}, {"combinations": "held"}):
+    for bad in (
+        {"things": 7},
+        {"distractors": -1},
+        {"sizes": ("large",)},
+        {"combinations": "held"},
+        {"head_on": 2.0},
+        {"in_the_way": -1},
+    ):
         with pytest.raises(UserError, match=next(iter(bad))):
             Layout(**bad)
 

@@ -240,6 +240,33 @@ def test_who_always_takes_the_same_side_shows_one_way():
     assert sides[True] > 5, "where both are good, others differ"
 
 
+BLOCKED = Layout(in_the_way=1.0)
+
+
+def passed(scene, hands):
+    """How far to the left of the straight way from the first hand to the first thing, at most, and of the second."""
+    start, (goal, other) = np.array(hands[0]), scene.position
+    ahead = (goal - start) / np.linalg.norm(goal - start)
+    left = (np.array([*hands, other]) - start) @ (-ahead[1], ahead[0])
+    return left[np.abs(left[:-1]).argmax()], left[-1]
+
+
+def test_what_is_in_the_way_is_passed_on_either_side_or_always_on_the_same():
+    sides = Counter()
+    for seed in range(30):
+        asked = assignment("reach", "pusher", seed, BLOCKED)
+        for either in (True, False):
+            run = record(asked, seed, either=either)
+            hands = [robot.joints[0] for robot in run.clip.robots]
+            left, between = passed(asked.scene, hands)
+            assert abs(between) < 1e-9, "the other is straight between"
+            assert run.success
+            assert np.allclose(run.clip.position[:, 1], run.clip.position[0, 1]), "and nobody touches it"
+            sides[either, np.sign(left)] += 1
+    assert min(sides[True, side] for side in (1, -1)) >= 8
+    assert min(sides[False, side] for side in (1, -1)) <= 3, "on which the other way is much shorter"
+
+
 @pytest.mark.parametrize(("embodiment", "table"), [("pusher", 2), ("gripper", 1)])
 def test_of_two_things_equally_near_either_comes_first(embodiment, table):
     asked = assignment("stack-in-zone", embodiment, table, Layout(distractors=0))

@@ -1,4 +1,4 @@
-"""What small policies learn from and are judged by: experts' demonstrations, a backbone that sees, unseen tables.
+"""What small policies learn from and are judged by: experts who go to things, a backbone that sees, unseen tables.
 
 Demonstrations and backbone are folders that are made once and used by many policies.
 """
@@ -21,45 +21,45 @@ from maquette.worlds.scene.actions.environment import Setting
 from maquette.worlds.scene.actions.episode import Episode
 from maquette.worlds.scene.actions.layout import Combinations, Layout
 from maquette.worlds.scene.actions.tasks import Task
-from maquette.worlds.scene.words import lexicon
 
 HZ = 50
 DATA, BACKBONE = "data", "vlm"
+TASK: Task = "reach"
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demonstrations:
-    """A dataset of experts, on tables on which a hand that is to push starts on the wrong side of the thing."""
+    """A dataset of experts who go to one of two things, past the other where it is in the way."""
 
-    tasks: tuple[Task, ...] = ("reach", "push-to")
-    collected: int = 400
+    collected: int = 1600
     pixels: int = 32
-    distractors: int = 1
+    in_the_way: float = 0.5
+    """Share of the tables on which it is."""
     either: bool = True
-    """Whether experts go round either side, where both are equally good; else always round the same."""
+    """Whether experts pass it on either side, where both are equally good; else always on the same."""
     robot: Embodiment = "pusher"
 
 
 def make_demonstrations(config: Demonstrations, directory: Path, progress: Progress) -> None:
     """Collect them, in the folder `data`."""
     collection = Collection(
-        tasks=config.tasks,
+        tasks=(TASK,),
         embodiment=config.robot,
         episodes=config.collected,
         size=config.pixels,
         control_hz=HZ,
         either=config.either,
-        layout=layout_of(config.distractors),
+        layout=layout_of(config.in_the_way),
     )
     if not (directory / DATA).exists():
         collect(collection, directory / DATA, progress=progress)
 
 
-def layout_of(distractors: int, combinations: Combinations = "train") -> Layout:
-    """With the hand always in the way of what it is to push."""
-    return Layout(distractors=distractors, head_on=1.0, combinations=combinations)
+def layout_of(in_the_way: float, combinations: Combinations = "train") -> Layout:
+    """Two things, one between the hand and the other on so many tables."""
+    return Layout(distractors=1, in_the_way=in_the_way, combinations=combinations)
 
 
 def demonstrated(directory: Path, count: int) -> Dataset:
@@ -104,15 +104,10 @@ def make_sight(config: Sight, directory: Path, progress: Progress) -> float:
 
 
 def shuffle_instructions(moments: Moments, data: Dataset, generator: torch.Generator) -> None:
-    """Give every episode the instruction of another of its task; that of pushing names a zone."""
+    """Give every episode the instruction of another."""
     given = [int(moments.tasks[episode.first]) for episode in data.episodes]
-    zones = {word for pair in lexicon.FIXTURES["zone"] for word in pair}
-    pushes = [not zones.isdisjoint(data.tasks[task].strip(".?").split()) for task in given]
-    for kind in (True, False):
-        mine = [number for number, so in enumerate(pushes) if so == kind]
-        order = torch.randperm(len(mine), generator=generator).tolist()
-        for number, other in zip(mine, order, strict=True):
-            moments.tasks[data.episodes[number].frames] = given[mine[other]]
+    for episode, other in zip(data.episodes, torch.randperm(len(given), generator=generator).tolist(), strict=True):
+        moments.tasks[episode.frames] = given[other]
 
 
 def of_another_table(setting: Setting) -> Callable[[Episode], str]:

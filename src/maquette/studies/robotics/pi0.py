@@ -1,19 +1,21 @@
 """π0: does a flow over chunks of actions pay, where demonstrations do a thing in more than one way, and where not?
 
-The world is a table top seen by one camera, a pusher told what to do at 50 actions a second, and two tasks in one
-dataset: go to a thing, and push it into a zone. To push, the hand has to come from behind the thing. On every table it
-starts in front of it, so that round the left and round the right are often equally good: experts take either side, or,
-in a second dataset of the same tables, always the same. All heads have the same backbone, a small PaliGemma that was
-taught captions and questions of the same world, and the same action expert.
+The world is a table top with two things, seen by one camera, and a pusher that is told at 50 actions a second which of
+them to go to. On half of the tables the other is straight between, and has to be passed without being moved: on the
+left as well as on the right, and experts take either, or, in a second dataset of the same tables, the same side
+whenever both are equally good. All heads have the same backbone, a small PaliGemma that was taught captions and
+questions of the same world, and the same action expert.
 
 Thinking takes time: what it took the paper's own model on an RTX 4090, 46 ms to look and 2.7 ms for each step of the
 flow. Meanwhile the robot carries out its last chunk. At 50 Hz ten steps come 4 actions late, a single pass 3.
 
-A policy is judged by its share of clean successes, which move nothing else, on tables that it never saw: of pushing, of
-reaching, of reaching things whose colour and shape were never together in training, and of reaching when it is told
-another table's instruction. The flow is also tried in a single step from noise, which can only go where the mean of all
-ways goes: what is won by following several ways must be lost so. That a flow needs to be told the time is a claim of
-its own and no control: how far a noisy chunk has come can be seen in it (Sun et al. 2025, arXiv:2502.13129).
+A policy is judged by its share of clean successes, which move nothing else, on tables that it never saw: of passing,
+where the other thing is always in the way; of reaching, where it is so by chance alone; of reaching things whose colour
+and shape were never together in training; and of reaching when it is told another table's instruction. The flow is also
+tried in a single step from noise, which can only go where the mean of all ways goes: what is won by following several
+ways must be lost so. That a flow needs to be told the time is a claim of its own and no control: how far a noisy chunk
+has come can be seen in it (Sun et al. 2025, arXiv:2502.13129). An earlier plan had the thing pushed into a zone: no
+policy of this size learnt to in the time that it had.
 """
 
 import math
@@ -41,7 +43,6 @@ from maquette.worlds.scene.actions.embodiments import Embodiment
 from maquette.worlds.scene.actions.environment import Setting
 from maquette.worlds.scene.actions.episode import Episode
 from maquette.worlds.scene.actions.layout import Combinations
-from maquette.worlds.scene.actions.tasks import Task
 from maquette.worlds.scene.state import Scene
 
 LOOK, STEP = 14 + 32, 2.7
@@ -57,7 +58,6 @@ class Newcomer:
     """Demonstrations of a robot that is met after training."""
 
     newcomers: int = 100
-    tasks: tuple[Task, ...] = ("reach", "push-to")
     pixels: int = 32
 
 
@@ -71,10 +71,9 @@ class Arm:
     begins: Literal["vision and language", "others' words", "nothing"] = SIGHTED
     sides: Literal["either side", "one side"] = EITHER
     instructions: Literal["own", "shuffled"] = "own"
-    tasks: tuple[Task, ...] = ("reach", "push-to")
     size: str = "tiny"
     pixels: int = 32
-    demonstrations: int = 400
+    demonstrations: int = 1600
     chunk: int = 50
     steps: int = 4000
     rows: int = 32
@@ -124,10 +123,12 @@ class Arm:
             ),
         )
 
-    def setting(self, task: Task, combinations: Combinations) -> Setting:
+    def setting(self, in_the_way: float, combinations: Combinations) -> Setting:
         """Tables that it is tried on."""
-        layout = testbed.layout_of(1, combinations)
-        return Setting(tasks=(task,), embodiment=self.embodiment, size=self.pixels, control_hz=HZ, layout=layout)
+        layout = testbed.layout_of(in_the_way, combinations)
+        return Setting(
+            tasks=(testbed.TASK,), embodiment=self.embodiment, size=self.pixels, control_hz=HZ, layout=layout
+        )
 
 
 def see(config: Sight, run: Run) -> None:
@@ -142,7 +143,7 @@ def demonstrate(config: Demonstrations, run: Run) -> None:
 
 def meet(config: Newcomer, run: Run) -> None:
     """Collect the same of a gripper."""
-    asked = Demonstrations(robot="gripper", collected=config.newcomers, tasks=config.tasks, pixels=config.pixels)
+    asked = Demonstrations(robot="gripper", collected=config.newcomers, pixels=config.pixels)
     testbed.make_demonstrations(asked, run.directory, run.progress)
 
 
@@ -155,7 +156,7 @@ def trial(config: Arm, seed: int, run: Run) -> Measures:
         deployed.policy.head = TimelessHead(deployed.policy.head)
     loss = learn(deployed, data, config, config.recipe(seed), run)
     if config.embodiment != "pusher":
-        deployed = for_robot(deployed, robot_in(config.setting("reach", "train")), config.embodiment)
+        deployed = for_robot(deployed, robot_in(config.setting(0.0, "train")), config.embodiment)
         if config.adapting:
             fewer = replace(config, steps=max(1, config.steps // 4)).recipe(seed)
             loss = learn(deployed, testbed.demonstrated(run.artifact(NEWCOMER), config.adapting), config, fewer, run)
@@ -182,8 +183,8 @@ def judged(deployed: Deployed, config: Arm, seed: int, run: Run) -> dict[str, fl
         if len(films) < config.shown:
             films.append((episode, film))
 
-    def share(task: Task, combinations: Combinations = config.tested, *, misled: bool = False) -> float:
-        setting = config.setting(task, combinations)
+    def share(in_the_way: float, combinations: Combinations = config.tested, *, misled: bool = False) -> float:
+        setting = config.setting(in_the_way, combinations)
         result = evaluate(
             PolicyActor(deployed, testbed.of_another_table(setting)) if misled else PolicyActor(deployed),
             setting,
@@ -195,16 +196,15 @@ def judged(deployed: Deployed, config: Arm, seed: int, run: Run) -> dict[str, fl
         )
         return result.clean / result.episodes
 
-    found: dict[str, float] = {}
-    if "reach" in config.tasks:
-        found["reaches"] = share("reach")
-        found["reaches unseen"] = share("reach", "held out")
-        found["reaches, misled"] = share("reach", misled=True)
-    if "push-to" in config.tasks:
-        found["pushes"], head = share("push-to"), deployed.policy.head
-        if isinstance(head, FlowHead):
-            head.steps, steps = 1, head.steps
-            found["pushes, one step"], head.steps = share("push-to"), steps
+    found = {
+        "passes": share(1.0),
+        "reaches": share(0.0),
+        "reaches unseen": share(0.0, "held out"),
+        "reaches, misled": share(0.0, misled=True),
+    }
+    if isinstance(head := deployed.policy.head, FlowHead):
+        head.steps, steps = 1, head.steps
+        found["passes, one step"], head.steps = share(1.0), steps
     if films:
         run.animation("A policy, and what it was told", *side_by_side(films, HZ))
     return found
@@ -212,17 +212,17 @@ def judged(deployed: Deployed, config: Arm, seed: int, run: Run) -> dict[str, fl
 
 def analyse(trials: Trials) -> Trials:
     """The same policy, told another table's instruction, or in one step: as arms of their own."""
-    flow, changed = trials.get("flow", {}), {"misled": "reaches", "one step": "pushes"}
+    flow, changed = trials.get("flow", {}), {"misled": "reaches", "one step": "passes"}
     return {f"flow, {how}": {name: flow[f"{name}, {how}"]} for how, name in changed.items() if f"{name}, {how}" in flow}
 
 
 def figures(by_seed: BySeed) -> list[Figure]:
     """Both tasks at once, arm by arm."""
-    both, known = ("reaches", "pushes"), [*by_seed.values()]
+    both, known = ("reaches", "passes"), [*by_seed.values()]
     arms = [arm for arm in ARMS if all({*both} <= one.get(arm, {}).keys() for one in known)]
     points = {arm: [[trials[arm][measure] for trials in known] for measure in both] for arm in arms}
     series = [Series(x=x, y=y, mark="points", label=arm) for arm, (x, y) in points.items()]
-    title, x, y = "Who reaches and who pushes", "successes at reaching a thing", "successes at pushing it to a zone"
+    title, x, y = "Who reaches and who passes", "successes at reaching a thing", "successes with another in the way"
     return [Figure(title=title, x=x, y=y, series=series, caption="A point is one seed of one arm.")] if arms else []
 
 
@@ -238,13 +238,13 @@ ARMS: dict[str, Arm | Again] = {
     "from others' words": Arm(begins=OTHERS),
     "flow, one side": Arm(sides=ONE),
     "l1, one side": Arm(sides=ONE, head="l1"),
-    "shuffled, one side": Arm(sides=ONE, instructions="shuffled"),
+    "few, one side": Arm(sides=ONE, demonstrations=25),
 }
-ON_ONE_SIDE = ("flow, one side", "l1, one side", "shuffled, one side")
+ON_ONE_SIDE = ("flow, one side", "l1, one side", "few, one side")
 MEETING = ("flow", "flow again", "from scratch", "from others' words")
 CHECKS = (
-    Tie("pushes", "flow", "flow again", within=0.1, text="The same arm on other seeds pushes as well, to 10 points"),
-    Better("pushes", "flow", than="shuffled instructions", by=0.1, text="Shuffled instructions do harm, by 10 points"),
+    Tie("passes", "flow", "flow again", within=0.1, text="The same arm on other seeds passes as well, to 10 points"),
+    Better("passes", "flow, one side", than="few, one side", by=0.1, text="Few demonstrations do harm, by 10 points"),
 )
 LITTLE = {"collected": 3, "newcomers": 2, "demonstrations": 3, "seeing_steps": 2, "pictures": 2, "asked": 2, "drawn": 8}
 SMOKE = {**LITTLE, "pixels": 16, "steps": 4, "rows": 2, "evaluations": 2, "execute": 40, "episodes": 2}
@@ -279,24 +279,25 @@ STUDY = Study(
     figures=figures,
     claims=(
         Better(
-            "pushes",
+            "passes",
             "flow",
             than="l1",
             by=0.1,
             control="flow, one step",
             checks=CHECKS,
-            text="Where experts go round either side, a flow pushes better than absolute error by 10 points; in one "
+            text="Where experts pass on either side, a flow passes more often than absolute error by 10 points; in one "
             "step it does not",
             paper="ahead of OpenVLA's discrete actions in all tasks; absolute error is not compared",
             contested="flow 73.8 ± 4.9, L1 70.0 ± 5.1 at half the latency (LIBERO-Spatial, JamesSteiner/vla)",
         ),
         Tie(
-            "pushes",
+            "passes",
             "flow, one side",
             "l1, one side",
             within=0.1,
-            control="shuffled, one side",
-            text="Where experts always go round the same side, the two push equally well, to 10 points",
+            control="few, one side",
+            text="Where experts always pass on the same side, the two pass equally often, to 10 points; of 25 "
+            "demonstrations a flow does not",
             contested="the same comparison, where one mode is all there is",
         ),
         Better(
@@ -310,16 +311,16 @@ STUDY = Study(
             paper="ahead of π0-small, which is smaller besides, in all tasks",
         ),
         Better(
-            "pushes",
+            "passes",
             "flow",
             than="bins",
             by=0.1,
             control="flow, one step",
-            text="Where experts go round either side, a flow pushes better than 256 bins a number by 10 points",
+            text="Where experts pass on either side, a flow passes more often than 256 bins a number by 10 points",
             paper="OpenVLA, whose discrete actions come one at a time, struggles with these tasks",
         ),
         Better(
-            "pushes",
+            "passes",
             "flow",
             than="time frozen",
             by=0.05,
@@ -339,7 +340,7 @@ STUDY = Study(
     ),
     critique=Critique(
         axes=(
-            Axis.over("demonstrations", (50, 100, 400), log=True, objection="What do few demonstrations show?"),
+            Axis.over("demonstrations", (100, 400, 1600), log=True, objection="What do few demonstrations show?"),
             Axis.over("tested", ("train", "held out"), name="unseen colours and shapes", objection="Is it a table?"),
             Axis.over("slowness", (0.0, 1.0, 3.0, 6.0), name="delay", objection="Most have no RTX 4090."),
             Axis(
@@ -358,9 +359,9 @@ STUDY = Study(
         seeds=3,
     ),
     improve=Search(
-        question="Which head, steps and chunk push best, each paying for its own latency?",
+        question="Which head, steps and chunk pass most often, each paying for its own latency?",
         arm="flow",
-        measure="pushes",
+        measure="passes",
         direction="higher",
         by=0.05,
         over={
@@ -373,11 +374,9 @@ STUDY = Study(
     ),
     plan=Plan(
         text="Preliminary: no pilot has run. Bounds are what would be worth having, the spread is a guess: what "
-        "plan-study prints is committed before the laptop scale, at which the flow is to push in half of the cases. "
-        "In single runs on a seed that judges nothing a flow from scratch hardly ever pushed, with four times the "
-        "demonstrations too, and went to either thing: settings have to change before a pilot is worth its time.",
+        "plan-study prints is committed before the laptop scale, at which the flow is to pass in half of the cases.",
         seeds=5,
-        spread={"pushes": 0.07, "reaches": 0.05, "reaches unseen": 0.07},
+        spread={"passes": 0.07, "reaches": 0.05, "reaches unseen": 0.07},
         detects=0.15,
         flops=1e15,
         hours=3.0,
@@ -386,7 +385,7 @@ STUDY = Study(
         smoke=Scale(seeds=1, changes=SMOKE),
         tour=Scale(
             seeds=1,
-            changes={**BRIEF, "tasks": ("reach",)},
+            changes=BRIEF,
             per_arm={arm: {"shown": 3} for arm in ("flow", "flow again")},
             arms=("flow", "shuffled instructions"),
         ),

@@ -52,6 +52,9 @@ class Layout:
     """Least distance between things, in widths."""
     head_on: float = 0.5
     """Share of the tables on which a hand that has to push starts in the thing's way, and can go round either side."""
+    in_the_way: float = 0.0
+    """Share of the tables, where there are several things, on which another is straight between the hand and what it is
+    to reach, and it can go round either side."""
 
     def __post_init__(self) -> None:
         checks.whole("distractors", self.distractors, 0, MOST)
@@ -63,6 +66,7 @@ class Layout:
             raise UserError(f"sizes = {self.sizes} must be small or medium: a large thing fits neither jaws nor zones.")
         checks.number("gap", self.gap, 0, 0.5)
         checks.number("head_on", self.head_on, 0, 1)
+        checks.number("in_the_way", self.in_the_way, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

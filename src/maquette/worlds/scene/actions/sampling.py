@@ -39,7 +39,7 @@ FROM_EDGES = 0.2
 TO_REACH = 0.2
 """Widths at least between a hand and the thing that it is to reach."""
 AHEAD = (0.1, 0.35)
-"""Widths from the middle of a thing at which a hand starts in its way."""
+"""Widths from the middle of a thing at which a hand starts in its way, or it is in the hand's."""
 REACH = (0.4, 0.9)
 """Distances from the base of an arm at which it has room to work, in widths."""
 
@@ -109,7 +109,13 @@ def _placed(order: Order, embodiment: Embodiment, layout: Layout, rng: np.random
     )
     steps = steps_of(order.goal, scene)
     wrong_side = embodiment != "gripper" and rng.random() < layout.head_on
-    hand = room.for_hand(scene, steps[0], _first_way(steps, scene) if wrong_side else None)
+    way = _first_way(steps, scene) if wrong_side else None
+    blocked = (
+        layout.in_the_way > 0 and steps[0].kind == "reach" and len(places) > 1 and rng.random() < layout.in_the_way
+    )
+    if blocked:
+        way = _behind_another(steps[0].things[0], places, rng)
+    hand = room.for_hand(scene, steps[0], way, only=blocked)
     if embodiment == "arm":
         return replace(scene, robot=Robot(embodiment="arm", joints=_arm_to(hand, rng), grip=0.0))
     return replace(scene, robot=Robot(embodiment=embodiment, joints=(hand,), grip=float(embodiment == "gripper")))
@@ -121,6 +127,12 @@ def _first_way(steps: Sequence[Step], scene: Scene) -> tuple[Point, Point] | Non
         if step.zones:
             return tuple(scene.position[step.things[0]].tolist()), step.zones[0].centre
     return None
+
+
+def _behind_another(i: int, places: Sequence[Point], rng: np.random.Generator) -> tuple[Point, Point]:
+    """From where to where a hand may be that another thing keeps from the straight way to thing `i`."""
+    (a, b), (x, y) = places[one_of([j for j in range(len(places)) if j != i], rng)], places[i]
+    return (a, b), (2 * a - x, 2 * b - y)
 
 
 class _Room:
@@ -150,14 +162,16 @@ class _Room:
                 return x, y
         raise _Crowded
 
-    def for_hand(self, scene: Scene, first: Step, way: tuple[Point, Point] | None) -> Point:
-        """Where it touches nothing, nor is near what it is to reach: if it can, on the way of a thing, before that."""
+    def for_hand(self, scene: Scene, first: Step, way: tuple[Point, Point] | None, *, only: bool) -> Point:
+        """Where it touches nothing, nor is near what it is to reach: on a way, shortly behind its start, or if it is
+        not `only` to be there and cannot, elsewhere.
+        """
         margin = FROM_EDGES if self._arm else 2 * HAND
         places = self._draw(margin)
         if way:
             ahead = np.subtract(way[1], way[0]) / math.dist(*way)
             before = (tuple((way[0] + far * ahead).tolist()) for far in self._rng.uniform(*AHEAD, PLACES))
-            places = itertools.chain(before, places)
+            places = before if only else itertools.chain(before, places)
         for x, y in places:
             room = [
                 math.dist((x, y), at) - thing.reach

@@ -1,7 +1,7 @@
 """What a hand can do on the table, as generators of motions, one an action, that look at the table before each.
 
-Where two ways are equally good they take one or the other: on which side to go round a thing to push it from behind,
-which of two things comes first, and from which side to hook the drawer's handle.
+Where two ways are equally good they take one or the other: on which side to go round a thing that is to be pushed from
+behind or is in the way, which of two things comes first, and from which side to hook the drawer's handle.
 """
 
 import itertools
@@ -215,16 +215,17 @@ class Skills:
         out = self._table.things[i].reach + HAND + CLEAR
         outside = x - out * ahead[0], y - out * ahead[1]
         ends = [outside, goal] if out > math.dist(goal, (x, y)) and self._is_room(outside) else [goal]
-        barriers = [((x, y), (x - 3 * side * ahead[1], y + 3 * side * ahead[0])) for side in (1, -1)]
-        ways = (self._either(ends[0], barriers, room) for room in (ROOM[:1] if self._embodiment == "arm" else ROOM))
+        rooms = ROOM[:1] if self._embodiment == "arm" else ROOM
+        ways = (self._either(ends[0], (x, y), ahead, room) for room in rooms)
         way = next(filter(None, ways), None)
         if way is None and self._embodiment == "arm":
             yield from self._open_jaws()
         yield from self._follow([*(way or []), *ends])
 
-    def _either(self, goal: Point, barriers: Sequence[tuple[Point, Point]], room: float) -> list[Point] | None:
-        """A way that does not cross one of the barriers, or the other."""
-        hand, discs = self._hand(), self._obstacles(radius=HAND) * (1, 1, room)
+    def _either(self, goal: Point, round_it: Point, ahead: Point, room: float) -> list[Point] | None:
+        """A way that passes a place on its left as one looks ahead, or on its right."""
+        (x, y), hand, discs = round_it, self._hand(), self._obstacles(radius=HAND) * (1, 1, room)
+        barriers = [((x, y), (x - 3 * side * ahead[1], y + 3 * side * ahead[0])) for side in (1, -1)]
         ways = [route(hand, goal, discs, margin=EDGE, may_be=self._has_room, barrier=its) for its in barriers]
         return ways[self._good([length(hand, way) for way in ways])]
 
@@ -319,9 +320,19 @@ class Skills:
         way = None
         if self._table.is_closed:
             yield from self._back_off()
-            discs = self._obstacles(radius=HAND, but=i)
-            way = route(self._hand(), self._place(i), discs, margin=EDGE, may_be=self._has_room)
+            way = self._past_others(i)
         yield from self._follow(way or [self._place(i)])
+
+    def _past_others(self, i: int) -> list[Point] | None:
+        """A way to a thing, on either side round the first that is straight before it."""
+        hand, goal, discs = self._hand(), self._place(i), self._obstacles(radius=HAND)
+        before = [j for j in range(len(self._table.things)) if j != i and not is_free(hand, goal, discs[j : j + 1])]
+        if before:
+            first = min(before, key=lambda j: math.dist(hand, self._place(j)))
+            ahead = np.subtract(goal, hand) / math.dist(hand, goal)
+            if way := self._either(goal, self._place(first), tuple(ahead.tolist()), ROOM[0]):
+                return way
+        return route(hand, goal, self._obstacles(radius=HAND, but=i), margin=EDGE, may_be=self._has_room)
 
     # ---- with jaws ----
 
