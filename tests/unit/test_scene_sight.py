@@ -34,7 +34,7 @@ from maquette.language.tokenizers import end_id
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import SIZES, vlm_config
 from maquette.language.weighted import count_weights
-from maquette.worlds.scene.vocabulary import is_held_out
+from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, is_held_out
 from maquette.worlds.scene.words import interpreter
 from maquette.worlds.scene.words.conversations import SO
 from maquette.worlds.scene.words.questions import Question
@@ -157,6 +157,23 @@ def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
     mixed = sights(tokenizer, shuffled=True).batch(1)
     assert torch.equal(mixed["images"][4:], a["images"][:-4])
     assert all(torch.equal(a[name], mixed[name]) for name in a if name != "images")
+
+
+def test_words_for_properties_are_misread_in_what_training_tells_and_nowhere_else(tokenizer):
+    source = sights(tokenizer, pictures=8, telling=1)
+    swapped, read = set(), 0
+    whole = source.batch(0)
+    assert torch.equal(whole["tokens"], source.batch(0)["tokens"])
+    for was, now in zip(whole["targets"][:, :-1].flatten(), whole["tokens"][:, 1:].flatten(), strict=True):
+        words = tokenizer.decode([int(was)]).strip(), tokenizer.decode([int(now)]).strip()
+        known = [kind for kind in (COLOURS, SHAPES, SIZES, MATERIALS) if words[0] in kind]
+        read += bool(known)
+        if words[0] != words[1]:
+            assert words[1] in known[0], "one for another of its kind"
+            swapped.add(words)
+    assert 0.04 * read < len(swapped) < 0.2 * read
+    for batch in (source.batch(1), source.batch(0, held_out=True)):
+        assert torch.equal(batch["tokens"][:, 1:], batch["targets"][:, :-1]), "answers and examinations are as they are"
 
 
 def test_two_pictures_are_learned_by_heart_and_told_apart(tokenizer):

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from maquette.core.english import listed
 from maquette.core.errors import UserError
-from maquette.core.seeds import numpy_generator
+from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language.answered import Answered, by_kind
 from maquette.language.prompts import padded
 from maquette.language.tokenizers import end_id, train_bpe
@@ -55,6 +55,10 @@ ANSWER = 64
 """The most tokens of an answer that is judged."""
 SAMPLE = 200
 """Pictures whose texts the vocabulary is learned from."""
+MISREAD = 0.15
+"""Share of the words for properties, in what has been told of a picture so far, that training replaces by others of
+their kind. No green star is ever told, and from "green" it would follow that a star is none: who cannot trust the words
+before looks at the picture (word dropout: Bowman et al. 2016, arXiv:1511.06349)."""
 AT_ONCE = 128
 """Questions that are answered together."""
 EXAMINED = 1
@@ -234,12 +238,28 @@ class Sights:
         images = torch.from_numpy(np.stack([one.picture for one in seen])[:, None])
         images = (images.roll(1, dims=0) if self.shuffled else images).repeat_interleave(each, dim=0)
         prompt, written = padded(self.tokenizer, [one.prompt for one in said])
-        return {"images": images, "prompt": prompt, "written": written} | self._answers(said)
+        found = {"images": images, "prompt": prompt, "written": written} | self._answers(said)
+        if telling and not held_out:
+            found["tokens"] = self._misread(found["tokens"], torch_generator(self.seed, "misread", step))
+        return found
 
     @cached_property
     def examples(self) -> Drawn[Sight]:
         """Pictures with their texts."""
         return Drawn(draw=partial(draw_sight, self.pixels, self.seed, held_out=False), count=self.drawn)
+
+    @cached_property
+    def _kinds(self) -> list[Int[Tensor, " words"]]:
+        """The words for properties that are one token inside of a sentence, kind by kind."""
+        tokens = ([self.tokenizer.encode(f" {word}").ids for word in words] for words in SAID.values())
+        return [torch.tensor([one[0] for one in kind if len(one) == 1]) for kind in tokens]
+
+    def _misread(self, tokens: Int[Tensor, "rows a"], generator: torch.Generator) -> Int[Tensor, "rows a"]:
+        """A telling as the model reads it back: some words for properties are others."""
+        for words in filter(len, self._kinds):
+            hit = torch.isin(tokens, words) & (torch.rand(tokens.shape, generator=generator) < MISREAD)
+            tokens = torch.where(hit, words[torch.randint(len(words), tokens.shape, generator=generator)], tokens)
+        return tokens
 
     def _answers(self, said: Sequence[Text]) -> dict[str, Tensor]:
         end = end_id(self.tokenizer)

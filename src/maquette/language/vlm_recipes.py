@@ -42,7 +42,7 @@ class VlmRecipe:
     """Texts about each of them."""
     drawn: int = 16_384
     """Different pictures; drawing one takes as long as reading it once."""
-    telling: float = 0.5
+    telling: float = 0.3
     """Share of the steps, the first ones, in which pictures are told whole and nothing is asked."""
     shuffled: bool = False
     """A control: texts of other pictures."""
