@@ -34,7 +34,8 @@ from maquette.language.tokenizers import end_id
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import SIZES, vlm_config
 from maquette.language.weighted import count_weights
-from maquette.worlds.scene.vocabulary import COLOURS, MATERIALS, SHAPES, SIZES, is_held_out
+from maquette.worlds.scene import vocabulary
+from maquette.worlds.scene.vocabulary import is_held_out
 from maquette.worlds.scene.words import interpreter
 from maquette.worlds.scene.words.conversations import SO
 from maquette.worlds.scene.words.questions import Question
@@ -166,7 +167,11 @@ def test_words_for_properties_are_misread_in_what_training_tells_and_nowhere_els
     assert torch.equal(whole["tokens"], source.batch(0)["tokens"])
     for was, now in zip(whole["targets"][:, :-1].flatten(), whole["tokens"][:, 1:].flatten(), strict=True):
         words = tokenizer.decode([int(was)]).strip(), tokenizer.decode([int(now)]).strip()
-        known = [kind for kind in (COLOURS, SHAPES, SIZES, MATERIALS) if words[0] in kind]
+        known = [
+            kind
+            for kind in (vocabulary.COLOURS, vocabulary.SHAPES, vocabulary.SIZES, vocabulary.MATERIALS)
+            if words[0] in kind
+        ]
         read += bool(known)
         if words[0] != words[1]:
             assert words[1] in known[0], "one for another of its kind"
