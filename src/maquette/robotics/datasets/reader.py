@@ -1,7 +1,9 @@
 """Reads a LeRobotDataset v3.0, whoever wrote it."""
 
+import bisect
 import contextlib
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,15 +125,33 @@ class Dataset:
 
     def _rows(self, episode: Episode, name: str) -> Iterator[pa.Array]:
         """An episode's cells, from the row groups that hold them."""
-        begin = episode.first - next(e.first for e in self.episodes if e.data == episode.data)
+        begin = episode.first - self._begins[episode.data]
         with _reading(episode.data):
-            file, row = pq.ParquetFile(episode.data), 0
-            for group in range(file.num_row_groups):
-                rows = file.metadata.row_group(group).num_rows
-                low, high = max(begin, row), min(begin + episode.length, row + rows)
+            metadata, edges = self._groups_of(episode.data)
+            file, end = pq.ParquetFile(episode.data, metadata=metadata), begin + episode.length
+            held = range(max(0, bisect.bisect_right(edges, begin) - 1), bisect.bisect_left(edges, end))
+            for group in held[: metadata.num_row_groups]:
+                low, high = max(begin, edges[group]), min(end, edges[group + 1])
                 if low < high:
-                    yield from file.read_row_group(group, [name])[name].slice(low - row, high - low).chunks
-                row += rows
+                    rows = file.read_row_group(group, [name])[name]
+                    yield from rows.slice(low - edges[group], high - low).chunks
+
+    @functools.cached_property
+    def _begins(self) -> dict[Path, int]:
+        """The first frame of every data file."""
+        return {episode.data: episode.first for episode in reversed(self.episodes)}
+
+    def _groups_of(self, path: Path) -> tuple[pq.FileMetaData, list[int]]:
+        """A data file's metadata, kept, because with many row groups they take long to read; and its groups' edges."""
+        if path not in self._groups:
+            metadata = pq.read_metadata(path)
+            counts = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+            self._groups[path] = metadata, [0, *itertools.accumulate(counts)]
+        return self._groups[path]
+
+    @functools.cached_property
+    def _groups(self) -> dict[Path, tuple[pq.FileMetaData, list[int]]]:
+        return {}
 
     def _read_episodes(self) -> Iterator[Episode]:
         files = sorted((self.directory / "meta" / "episodes").glob("*/*.parquet"))
