@@ -35,6 +35,8 @@ ARRIVED, NEAR_SPOT = 0.012, 0.02
 """Widths from where a hand or a thing is to be at which that is good enough."""
 ROOM = (1.0, 0.85, 0.7)
 """Shares of the discs around things out of which a way keeps; the next where there is none."""
+BERTH = (1.4, 1.0)
+"""The same of who passes what is in the way, and need not come near it."""
 EQUAL = 1.3
 """Ways whose lengths have at most this ratio are equally good."""
 SPOT = 0.075
@@ -330,7 +332,8 @@ class Skills:
         if before:
             first = min(before, key=lambda j: math.dist(hand, self._place(j)))
             ahead = np.subtract(goal, hand) / math.dist(hand, goal)
-            if way := self._either(goal, self._place(first), tuple(ahead.tolist()), ROOM[0]):
+            ways = (self._either(goal, self._place(first), tuple(ahead.tolist()), room) for room in BERTH)
+            if way := next(filter(None, ways), None):
                 return way
         return route(hand, goal, self._obstacles(radius=HAND, but=i), margin=EDGE, may_be=self._has_room)
 
