@@ -24,6 +24,8 @@ ATTRIBUTES = tuple(name for name in OF_THINGS if name != "direction")
 """Those of things; where they go the whole sentence says."""
 ROWS = 32
 """Clips made or coded together."""
+TOLERANCE = 2.0
+"""Of the parser with clips that a model made, which are a little blurred: it else rejects many that are as asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,7 @@ class Judged:
 def judge(captions: Sequence[str], frames: Frames, fps: float) -> list[Judged]:
     """Each clip beside its caption; one that cannot be read has nothing of what was asked for."""
     try:
-        readings = read_clips(frames, fps)
+        readings = read_clips(frames, fps, TOLERANCE)
     except UserError as error:  # of a size that the parser does not read
         readings = [Reading(rejected=str(error))] * len(frames)
     return [held_against(caption, reading) for caption, reading in zip(captions, readings, strict=True)]

@@ -40,7 +40,9 @@ SHARED = 0.2
 """Share of the smaller of two things of one colour that they must have in common to be one blob."""
 
 
-def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list[Reading]) -> list[Reading]:
+def judged(
+    frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list[Reading], tolerance: float
+) -> list[Reading]:
     """Those whose drawing looks like the frames, with their laws; the others rejected."""
     size = frames.shape[2]
     fine = [i for i, reading in enumerate(readings) if reading.rejected is None]
@@ -52,7 +54,7 @@ def judged(frames: UInt8[np.ndarray, "clips frames size size 3"], readings: list
     smooth = np.abs(ndimage.uniform_filter(off, (0, 0, 3, 3, 0)))
     mean, peaks = smooth.mean(axis=(1, 2, 3, 4)), smooth.max(-1)
     for i, clip, unlike, of_mean, of_pixels in zip(fine, clips, off, mean.tolist(), peaks, strict=True):
-        if why := _why_not(readings[i], clip, unlike, of_mean, of_pixels):
+        if why := _why_not(readings[i], clip, unlike, of_mean, of_pixels, tolerance):
             readings[i] = Reading(rejected=why, residual_peak=float(of_pixels.max()), residual_mean=of_mean)
             continue
         peak = float(of_pixels.max())
@@ -69,27 +71,29 @@ def _why_not(
     off: Float32[np.ndarray, "frames size size 3"],
     mean: float,
     smooth: Float32[np.ndarray, "frames size size"],
+    tolerance: float,
 ) -> str:
-    """What the drawing of a clip does not explain, if there is anything."""
+    """What the drawing of a clip does not explain, if there is anything; what counts may be so many times larger."""
     size = len(smooth[0])
     frame, row, column = np.unravel_index(smooth.argmax(), smooth.shape)
     peak = float(smooth.max())
-    if peak > (min(PEAK, CLEAN + NOISE * mean) if clip.view == "top" else PEAK) or mean > MEAN:
+    most, thing_most = tolerance * PEAK, tolerance * THING
+    if peak > (min(most, tolerance * CLEAN + NOISE * mean) if clip.view == "top" else most) or mean > tolerance * MEAN:
         where = f"about ({(column + 0.5) / size:.2f}, {1 - (row + 0.5) / size:.2f})"
         return f"frame {frame} is not explained {where}: it is off by {peak:.0f} of 255 there, by {mean:.1f} in all"
     colours = [thing.colour for thing in clip.things]
-    if float(np.abs(off).max()) <= min(THING, TINGE, CHANGE) and len(set(colours)) == len(colours):
+    if float(np.abs(off).max()) <= tolerance * min(THING, TINGE, CHANGE) and len(set(colours)) == len(colours):
         return ""  # no mean of these is more than the most
     covers = _covers(clip, size)
-    if peak > THING and (found := _unlike(covers, smooth)) is not None:
+    if peak > thing_most and (found := _unlike(covers, smooth, thing_most)) is not None:
         number, frame, off_by = found
         return f"frame {frame}: what is most like {named(clip.things[number])} is off by {off_by:.0f} of 255"
     for thing, cover in zip(clip.things, covers, strict=True):
-        if (off_by := _tinge(cover, off)) > TINGE + OF_ALL * mean:
+        if (off_by := _tinge(cover, off)) > tolerance * TINGE + OF_ALL * mean:
             return f"the colour of what is most like {named(thing)} is off by {off_by:.0f} of 255"
     for thing, cover in zip(clip.things, covers, strict=True):
         frame, change = _turning(cover, smooth)
-        if change > CHANGE + OF_ALL * mean:
+        if change > tolerance * CHANGE + OF_ALL * mean:
             return f"what is most like {named(thing)} changes at frame {frame}: it is off by {change:.0f} more or less"
     if pair := _one_blob(reading, covers):
         a, b = (named(clip.things[number]) for number in pair)
@@ -124,14 +128,16 @@ def _one_blob(reading: Reading, covers: Sequence[Float32[np.ndarray, "frames siz
 
 
 def _unlike(
-    covers: Sequence[Float32[np.ndarray, "frames size size"]], off: Float32[np.ndarray, "frames size size"]
+    covers: Sequence[Float32[np.ndarray, "frames size size"]],
+    off: Float32[np.ndarray, "frames size size"],
+    most: float,
 ) -> tuple[int, int, float] | None:
-    """The thing that is least like its drawing, in which frame, and by how much, if that is too much."""
+    """The thing that is least like its drawing, in which frame, and by how much, if that is more than the most."""
     worst = None
     for number, cover in enumerate(covers):
         unlike = _by_frame(cover, off)
         frame = int(unlike.argmax())
-        if unlike[frame] > (worst[2] if worst else THING):
+        if unlike[frame] > (worst[2] if worst else most):
             worst = number, frame, float(unlike[frame])
     return worst
 

@@ -32,11 +32,19 @@ SURE = 4.0
 """Difference of a place up to which a second look settles a doubt whether a thing stays what it is."""
 
 
-def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0) -> list[Reading]:
+def read_clips(
+    frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float = 8.0, tolerance: float = 1.0
+) -> list[Reading]:
     """What each clip shows, or why it was rejected.
 
+    Args:
+        frames: of square pictures from 16 to 128 pixels wide.
+        fps: frames a second.
+        tolerance: times what a drawing of what was read may be unlike the frames, as `judging` has it for the world's
+            own and what noise and compression make of them; more where they were made by a model that blurs.
+
     Raises:
-        UserError: the frames are no clips of square pictures from 16 to 128 pixels wide, or fps is no rate.
+        UserError: the frames are no such clips, fps is no rate, or the tolerance not from 1 to 10.
     """
     try:
         frames = np.asarray(frames)
@@ -52,14 +60,15 @@ def read_clips(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float
     if not frames.shape[1]:
         raise UserError("Clips of no frames cannot be read; give at least one.")
     checks.number("fps", fps, 0.01, 1e4)
+    checks.number("tolerance", tolerance, 1, 10)
     frames = np.require(frames, requirements=("C", "W"))  # views that are turned, cut or read-only are copied
     readings: list[Reading] = []
     for first in range(0, len(frames), AT_ONCE):
-        readings += _read(frames[first : first + AT_ONCE], fps)
+        readings += _read(frames[first : first + AT_ONCE], fps, tolerance)
     return readings
 
 
-def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> list[Reading]:
+def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float, tolerance: float) -> list[Reading]:
     count, length, size = frames.shape[:3]
     seen = torch.from_numpy(frames).view(count * length, size * size, 3).float()
     drafts = [draft_of(clip) for clip in frames]
@@ -91,7 +100,7 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             filled = np.array([expectation(paths[n]) for n in own])
             rows = slice(i * length, (i + 1) * length)
             draft.layers = layers_of(seen[rows], back[rows], free_of(draft.machine, seen[rows]), known, filled)
-    readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts])
+    readings = judged(frames, [_reading(draft, things, paths, length, fps) for draft in drafts], tolerance)
     doubts = zip(readings, drafts, strict=True)
     readings = [one if one.rejected or not draft.doubt else Reading(rejected=draft.doubt) for one, draft in doubts]
     for _ in range(LOOKS):
@@ -100,7 +109,7 @@ def _read(frames: UInt8[np.ndarray, "clips frames size size 3"], fps: float) -> 
             rows = slice(i * length, (i + 1) * length)
             _look_again(drafts[i], seen[rows], things, paths)
         if poor:
-            again = judged(frames[poor], [_reading(drafts[i], things, paths, length, fps) for i in poor])
+            again = judged(frames[poor], [_reading(drafts[i], things, paths, length, fps) for i in poor], tolerance)
             for i, reading in zip(poor, again, strict=True):
                 rows = slice(i * length, (i + 1) * length)
                 if readings[i].rejected is None:
