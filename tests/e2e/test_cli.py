@@ -48,6 +48,17 @@ def test_run_and_report(maquette, tmp_path):
     assert (tmp_path / "page.html").exists()
 
 
+def test_where_no_claim_has_its_arms_that_is_said_instead_of_a_table(maquette, tmp_path):
+    path = tmp_path / "toy_study.py"
+    text = path.read_text().replace("tour=Scale(seeds=1)", 'tour=Scale(seeds=1, arms=("high", "far"))')
+    start, end = text.index("    analyse=lambda"), text.index("    picture=picture")
+    path.write_text(text[:start] + "    analyse=lambda trials: {},\n" + text[end:])
+    done = maquette("run toy_study.py --scale tour")
+    assert done.returncode == 0, done.stderr
+    assert "At this scale no claim has all the arms that it compares." in done.stdout
+    assert "effect" not in done.stdout
+
+
 def test_json_is_all_there_is_on_stdout(maquette, tmp_path):
     path = tmp_path / "toy_study.py"
     path.write_text(path.read_text().replace("    run.flops", '    print("chatter")\n    run.flops'))
