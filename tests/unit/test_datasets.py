@@ -95,6 +95,23 @@ def test_what_is_written_is_read_again(tmp_path, options):
     assert validate(tmp_path / "data").remarks == ()
 
 
+@pytest.mark.parametrize("rows", [1, 4, 7, 100])
+def test_pictures_are_found_in_row_groups_of_any_size_or_said_to_be_missing(tmp_path, rows):
+    episodes = write(tmp_path / "data")
+    (path,) = (tmp_path / "data/data").glob("*/*.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=rows)
+    dataset = Dataset(tmp_path / "data")
+    for number in (2, 0, 1):
+        found = dataset.pictures("observation.images.top", dataset.episodes[number])
+        assert np.array_equal(found, episodes[number]["observation.images.top"])
+    for kept, there in ((sum(LENGTHS) - 1, LENGTHS[2] - 1), (LENGTHS[0] + LENGTHS[1], 0), (4, 0)):
+        pq.write_table(table[:kept], path, row_group_size=rows)
+        short = Dataset(tmp_path / "data")
+        with pytest.raises(UserError, match=f"episode 2 has {there} of its {LENGTHS[2]} frames"):
+            short.pictures("observation.images.top", short.episodes[2])
+
+
 def test_places_in_a_video_are_whole_frames(tmp_path):
     """Sums of lengths in seconds drift; frame numbers divided by the rate do not."""
     wrist = {name: FEATURES[name] for name in (ACTION, "observation.images.wrist")}

@@ -88,9 +88,9 @@ def test_a_rejected_clip_has_nothing_of_what_was_asked_and_says_why():
     assert "256 pixels" in large.in_words()
 
 
-def plain_clips(count, objects=0):
+def plain_clips(count):
     """As the text-to-video models learn."""
-    knobs = Knobs(objects=objects, **{name: PLAIN[name] for name in ("shapes", "sizes", "materials")})
+    knobs = Knobs(**{name: PLAIN[name] for name in ("shapes", "sizes", "materials")})
     return [law_clip(PLAIN["laws"][i % 3], 7000 + i, knobs) for i in range(count)]
 
 

@@ -243,12 +243,29 @@ def test_who_always_takes_the_same_side_shows_one_way():
 BLOCKED = Layout(in_the_way=1.0)
 
 
-def passed(scene, hands):
-    """How far to the left of the straight way from the first hand to the first thing, at most, and of the second."""
+def side_passed_on(scene, hands):
+    """The hand's largest offset to the left of the straight way to the first thing, on which the second stands."""
     start, (goal, other) = np.array(hands[0]), scene.position
-    ahead = (goal - start) / np.linalg.norm(goal - start)
-    left = (np.array([*hands, other]) - start) @ (-ahead[1], ahead[0])
-    return left[np.abs(left[:-1]).argmax()], left[-1]
+    far = np.linalg.norm(goal - start)
+    ahead = (goal - start) / far
+    left = np.array([-ahead[1], ahead[0]])
+    assert abs((other - start) @ left) < 2e-3
+    assert 0 < (other - start) @ ahead < far
+    offsets = (np.array(hands) - start) @ left
+    return offsets[np.abs(offsets).argmax()]
+
+
+def test_so_many_tables_have_a_thing_in_the_way():
+    for embodiment, count in (("pusher", 200), ("arm", 60)):
+        blocked = 0
+        for seed in range(count):
+            scene = assignment("reach", embodiment, seed, Layout(in_the_way=0.5)).scene
+            (goal, other), hand = scene.position, np.array(scene.robot.joints[-1])
+            (x, y), (a, b) = goal - hand, other - hand
+            blocked += abs(x * b - y * a) < 2e-3 * np.hypot(x, y) and x * a + y * b > 0
+        assert 0.35 * count < blocked < 0.65 * count
+    free, same = (assignment("reach", "gripper", 3, Layout(in_the_way=share)).scene for share in (0.0, 1.0))
+    assert np.array_equal(free.robot.joints, same.robot.joints), "a gripper goes over it"
 
 
 def test_what_is_in_the_way_is_passed_on_either_side_or_always_on_the_same():
@@ -257,9 +274,7 @@ def test_what_is_in_the_way_is_passed_on_either_side_or_always_on_the_same():
         asked = assignment("reach", "pusher", seed, BLOCKED)
         for either in (True, False):
             run = record(asked, seed, either=either)
-            hands = [robot.joints[0] for robot in run.clip.robots]
-            left, between = passed(asked.scene, hands)
-            assert abs(between) < 1e-9, "the other is straight between"
+            left = side_passed_on(asked.scene, [robot.joints[-1] for robot in run.clip.robots])
             assert run.success
             assert np.allclose(run.clip.position[:, 1], run.clip.position[0, 1]), "and nobody touches it"
             sides[either, np.sign(left)] += 1

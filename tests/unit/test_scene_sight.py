@@ -162,7 +162,7 @@ def test_a_batch_follows_from_its_step_and_counts_answers_alone(tokenizer):
 
 def test_words_for_properties_are_misread_in_what_training_tells_and_nowhere_else(tokenizer):
     source = sights(tokenizer, pictures=8, telling=1)
-    swapped, read = set(), 0
+    swapped = read = 0
     whole = source.batch(0)
     assert torch.equal(whole["tokens"], source.batch(0)["tokens"])
     for was, now in zip(whole["targets"][:, :-1].flatten(), whole["tokens"][:, 1:].flatten(), strict=True):
@@ -175,8 +175,8 @@ def test_words_for_properties_are_misread_in_what_training_tells_and_nowhere_els
         read += bool(known)
         if words[0] != words[1]:
             assert words[1] in known[0], "one for another of its kind"
-            swapped.add(words)
-    assert 0.04 * read < len(swapped) < 0.2 * read
+            swapped += 1
+    assert 0.08 * read < swapped < 0.16 * read, "some of those that are drawn anew stay as they are"
     for batch in (source.batch(1), source.batch(0, held_out=True)):
         assert torch.equal(batch["tokens"][:, 1:], batch["targets"][:, :-1]), "answers and examinations are as they are"
 

@@ -56,9 +56,9 @@ ANSWER = 64
 SAMPLE = 200
 """Pictures whose texts the vocabulary is learned from."""
 MISREAD = 0.15
-"""Share of the words for properties, in what has been told of a picture so far, that training replaces by others of
-their kind. No green star is ever told, and from "green" it would follow that a star is none: who cannot trust the words
-before looks at the picture (word dropout: Bowman et al. 2016, arXiv:1511.06349)."""
+"""Share of the plain words for properties, in what has been told of a picture so far, for which training draws any of
+their kind. No green star is ever told, and from "green" it would follow that nothing is a star: who cannot trust the
+words before looks at the picture (word dropout: Bowman et al. 2016, arXiv:1511.06349)."""
 AT_ONCE = 128
 """Questions that are answered together."""
 EXAMINED = 1
@@ -250,12 +250,12 @@ class Sights:
 
     @cached_property
     def _kinds(self) -> list[Int[Tensor, " words"]]:
-        """The words for properties that are one token inside of a sentence, kind by kind."""
+        """The plain words for properties that are one token inside of a sentence, kind by kind."""
         tokens = ([self.tokenizer.encode(f" {word}").ids for word in words] for words in SAID.values())
         return [torch.tensor([one[0] for one in kind if len(one) == 1]) for kind in tokens]
 
     def _misread(self, tokens: Int[Tensor, "rows a"], generator: torch.Generator) -> Int[Tensor, "rows a"]:
-        """A telling as the model reads it back: some words for properties are others."""
+        """A telling as the model reads it back: some words for properties are drawn anew."""
         for words in filter(len, self._kinds):
             hit = torch.isin(tokens, words) & (torch.rand(tokens.shape, generator=generator) < MISREAD)
             tokens = torch.where(hit, words[torch.randint(len(words), tokens.shape, generator=generator)], tokens)

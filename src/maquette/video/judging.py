@@ -25,7 +25,8 @@ ATTRIBUTES = tuple(name for name in OF_THINGS if name != "direction")
 ROWS = 32
 """Clips made or coded together."""
 TOLERANCE = 2.0
-"""Of the parser with clips that a model made, which are a little blurred: it else rejects many that are as asked."""
+"""Of the parser, with clips that a model made and true ones beside them: those are a little blurred, and it would else
+reject many that are as asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

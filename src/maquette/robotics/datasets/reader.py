@@ -104,10 +104,10 @@ class Dataset:
             raise UserError(f"{self.directory} has no camera {camera!r}; {did_you_mean(camera, self.info.cameras)}")
         if (clip := episode.clips.get(camera)) is not None:
             return read_frames(clip.path, self.info.fps, clip.first, episode.length)
-        rows = pa.chunked_array(list(self._rows(episode, camera)))
-        if len(rows) < episode.length:
-            raise UserError(f"{episode.data}: episode {episode.number} has {len(rows)} of its {episode.length} frames.")
-        return pictures_of(rows, f"{episode.data}: {camera} of episode {episode.number}")
+        parts = list(self._rows(episode, camera))
+        if (there := sum(map(len, parts))) < episode.length:
+            raise UserError(f"{episode.data}: episode {episode.number} has {there} of its {episode.length} frames.")
+        return pictures_of(pa.chunked_array(parts), f"{episode.data}: {camera} of episode {episode.number}")
 
     @functools.cached_property
     def data_files(self) -> tuple[Path, ...]:
@@ -129,8 +129,8 @@ class Dataset:
         with _reading(episode.data):
             metadata, edges = self._groups_of(episode.data)
             file, end = pq.ParquetFile(episode.data, metadata=metadata), begin + episode.length
-            held = range(max(0, bisect.bisect_right(edges, begin) - 1), bisect.bisect_left(edges, end))
-            for group in held[: metadata.num_row_groups]:
+            last = min(metadata.num_row_groups, bisect.bisect_left(edges, end))
+            for group in range(max(0, bisect.bisect_right(edges, begin) - 1), last):
                 low, high = max(begin, edges[group]), min(end, edges[group + 1])
                 if low < high:
                     rows = file.read_row_group(group, [name])[name]

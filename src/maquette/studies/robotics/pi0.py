@@ -14,8 +14,7 @@ where the other thing is always in the way; of reaching, where it is so by chanc
 and shape were never together in training; and of reaching when it is told another table's instruction. The flow is also
 tried in a single step from noise, which can only go where the mean of all ways goes: what is won by following several
 ways must be lost so. That a flow needs to be told the time is a claim of its own and no control: how far a noisy chunk
-has come can be seen in it (Sun et al. 2025, arXiv:2502.13129). An earlier plan had the thing pushed into a zone: no
-policy of this size learnt to in the time that it had.
+has come can be seen in it (Sun et al. 2025, arXiv:2502.13129).
 """
 
 import math
@@ -217,7 +216,7 @@ def analyse(trials: Trials) -> Trials:
 
 
 def figures(by_seed: BySeed) -> list[Figure]:
-    """Both tasks at once, arm by arm."""
+    """Reaching and passing, arm by arm."""
     both, known = ("reaches", "passes"), [*by_seed.values()]
     arms = [arm for arm in ARMS if all({*both} <= one.get(arm, {}).keys() for one in known)]
     points = {arm: [[trials[arm][measure] for trials in known] for measure in both] for arm in arms}
@@ -241,6 +240,7 @@ ARMS: dict[str, Arm | Again] = {
     "few, one side": Arm(sides=ONE, demonstrations=25),
 }
 ON_ONE_SIDE = ("flow, one side", "l1, one side", "few, one side")
+MANY = tuple(arm for arm in ARMS if arm != "few, one side")
 MEETING = ("flow", "flow again", "from scratch", "from others' words")
 CHECKS = (
     Tie("passes", "flow", "flow again", within=0.1, text="The same arm on other seeds passes as well, to 10 points"),
@@ -340,7 +340,7 @@ STUDY = Study(
     ),
     critique=Critique(
         axes=(
-            Axis.over("demonstrations", (100, 400, 1600), log=True, objection="What do few demonstrations show?"),
+            Axis.over("demonstrations", (100, 400, 1600), log=True, arms=MANY, objection="What do few of them show?"),
             Axis.over("tested", ("train", "held out"), name="unseen colours and shapes", objection="Is it a table?"),
             Axis.over("slowness", (0.0, 1.0, 3.0, 6.0), name="delay", objection="Most have no RTX 4090."),
             Axis(
@@ -374,7 +374,8 @@ STUDY = Study(
     ),
     plan=Plan(
         text="Preliminary: no pilot has run. Bounds are what would be worth having, the spread is a guess: what "
-        "plan-study prints is committed before the laptop scale, at which the flow is to pass in half of the cases.",
+        "plan-study prints is committed before the laptop scale, at which the flow is to pass in half of the cases. "
+        "In single runs, none on record, no policy of this size learnt to push things, which an earlier plan asked.",
         seeds=5,
         spread={"passes": 0.07, "reaches": 0.05, "reaches unseen": 0.07},
         detects=0.15,

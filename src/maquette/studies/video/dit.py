@@ -9,7 +9,7 @@ with 64 to 192 channels for patches of 6 to 96 numbers it hardly has room for no
 
 Quality is read from the state: the Fréchet distance between parsed states of made clips and of true clips, which went
 through the same autoencoder, and the share of the attributes asked for that are there. What the parser rejects counts
-as wrong in both; it tolerates twice what it does in the world's own frames (`video.judging.TOLERANCE`).
+as wrong in both; its limits are doubled, for made clips and true ones (`video.judging.TOLERANCE`).
 
 Preliminary: no pilot has run. The world, the sizes, the tolerance and what the network says were chosen in single runs,
 none of which is on record: models of these sizes, trained for minutes, made hardly anything that the parser accepts at

@@ -53,8 +53,8 @@ class Layout:
     head_on: float = 0.5
     """Share of the tables on which a hand that has to push starts in the thing's way, and can go round either side."""
     in_the_way: float = 0.0
-    """Share of the tables, where there are several things, on which another is straight between the hand and what it is
-    to reach, and it can go round either side."""
+    """Share of the tables with several things on which another is straight between the hand and what it is to reach,
+    and it can go round either side; a gripper's hand goes over what is there."""
 
     def __post_init__(self) -> None:
         checks.whole("distractors", self.distractors, 0, MOST)

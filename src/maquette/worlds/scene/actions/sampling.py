@@ -39,7 +39,7 @@ FROM_EDGES = 0.2
 TO_REACH = 0.2
 """Widths at least between a hand and the thing that it is to reach."""
 AHEAD = (0.1, 0.35)
-"""Widths from the middle of a thing at which a hand starts in its way, or it is in the hand's."""
+"""Widths from the middle of a thing at which a hand starts in its way, or behind it."""
 REACH = (0.4, 0.9)
 """Distances from the base of an arm at which it has room to work, in widths."""
 
@@ -73,10 +73,12 @@ def assignment(task: Task, embodiment: Embodiment, seed: int, layout: Layout = U
     checks.whole("seed", seed, 0, 2**63 - 1)
     checks.kind("layout", layout, Layout)
     rng, words = numpy_generator(seed, "table", task, embodiment), numpy_generator(seed, "words", task)
+    blocked = layout.in_the_way > 0 and embodiment != "gripper"
+    blocked = blocked and numpy_generator(seed, "in the way").random() < layout.in_the_way
     for _ in range(ATTEMPTS):
         order = draw_order(task, layout, rng)
         try:
-            scene = _placed(order, embodiment, layout, rng)
+            scene = _placed(order, embodiment, layout, rng, blocked=blocked)
         except _Crowded:
             continue
         return Assignment(
@@ -84,11 +86,11 @@ def assignment(task: Task, embodiment: Embodiment, seed: int, layout: Layout = U
         )
     raise UserError(
         f"distractors = {layout.distractors} beside what {task} needs do not fit on the table with gap = {layout.gap}; "
-        "ask for fewer things, small ones only or a smaller gap."
+        f"ask for fewer things, small ones only{', a smaller in_the_way' * blocked} or a smaller gap."
     )
 
 
-def _placed(order: Order, embodiment: Embodiment, layout: Layout, rng: np.random.Generator) -> Scene:
+def _placed(order: Order, embodiment: Embodiment, layout: Layout, rng: np.random.Generator, *, blocked: bool) -> Scene:
     """Everything in its place: the drawer, then the zones, the things and the hand, each where there is room."""
     drawer = Drawer(centre=float(rng.uniform(0.3, 0.7))) if order.drawer else None
     room = _Room(rng, drawer, arm=embodiment == "arm")
@@ -110,9 +112,7 @@ def _placed(order: Order, embodiment: Embodiment, layout: Layout, rng: np.random
     steps = steps_of(order.goal, scene)
     wrong_side = embodiment != "gripper" and rng.random() < layout.head_on
     way = _first_way(steps, scene) if wrong_side else None
-    blocked = (
-        layout.in_the_way > 0 and steps[0].kind == "reach" and len(places) > 1 and rng.random() < layout.in_the_way
-    )
+    blocked = blocked and steps[0].kind == "reach" and len(places) > 1
     if blocked:
         way = _behind_another(steps[0].things[0], places, rng)
     hand = room.for_hand(scene, steps[0], way, only=blocked)

@@ -36,7 +36,7 @@ ARRIVED, NEAR_SPOT = 0.012, 0.02
 ROOM = (1.0, 0.85, 0.7)
 """Shares of the discs around things out of which a way keeps; the next where there is none."""
 BERTH = (1.4, 1.0)
-"""The same of who passes what is in the way, and need not come near it."""
+"""The same for a hand that passes a thing on its way: wide, if there is room."""
 EQUAL = 1.3
 """Ways whose lengths have at most this ratio are equally good."""
 SPOT = 0.075

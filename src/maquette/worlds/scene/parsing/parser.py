@@ -40,8 +40,9 @@ def read_clips(
     Args:
         frames: of square pictures from 16 to 128 pixels wide.
         fps: frames a second.
-        tolerance: times what a drawing of what was read may be unlike the frames, as `judging` has it for the world's
-            own and what noise and compression make of them; more where they were made by a model that blurs.
+        tolerance: times the limits of how unlike the frames a drawing of what was read may be, which are for the
+            world's own and what compression makes of them; what noise adds to them stays. More for a model's, which
+            blurs.
 
     Raises:
         UserError: the frames are no such clips, fps is no rate, or the tolerance not from 1 to 10.
