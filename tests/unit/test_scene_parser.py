@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from maquette.core.errors import UserError
+from maquette.video.clips import PLAIN
+from maquette.video.judging import TOLERANCE
 from maquette.worlds.scene.drawing import TABLE
 from maquette.worlds.scene.laws import Knobs, law_clip, random_clip
 from maquette.worlds.scene.parsing.backdrop import side_scenery
@@ -180,6 +183,44 @@ def test_an_arm_is_read_back():
     assert reading.robots[0].embodiment == "arm"
     for found, robot in zip(reading.robots, clip.robots, strict=False):
         np.testing.assert_allclose(found.joints, robot.joints, atol=0.01)
+
+
+# ---- with the tolerance that clips have which a model made
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """As text-to-video models learn."""
+    knobs = Knobs(frames=9, **{name: PLAIN[name] for name in ("shapes", "sizes", "materials")})
+    return [law_clip(PLAIN["laws"][i % 3], 7000 + i, knobs) for i in range(24)]
+
+
+def count_rejected(frames, tolerance=TOLERANCE):
+    return sum(one.rejected is not None for one in read_clips(frames, 8.0, tolerance))
+
+
+def test_what_a_model_blurs_is_read_as_what_it_is(plain):
+    frames = frames_of_many(plain, 16).astype(np.float32)
+    blurred = ndimage.gaussian_filter(frames, (0, 0, 0.6, 0.6, 0)).round().astype(np.uint8)
+    assert count_rejected(blurred, 1.0) > 6
+    found = read_clips(blurred, 8.0, TOLERANCE)
+    read = [(clip, one) for clip, one in zip(plain, found, strict=True) if one.rejected is None]
+    assert len(read) >= 20
+    assert all(one.things == clip.things for clip, one in read)
+
+
+@pytest.mark.parametrize("share", [0.5, np.linspace(1, 0, 9)[:, None, None, None]], ids=["all along", "fading"])
+def test_two_clips_through_one_another_are_still_rejected(plain, share):
+    frames = frames_of_many(plain, 16)
+    mixed = share * frames + (1 - share) * np.roll(frames, 1, axis=0)
+    assert count_rejected(mixed.round().astype(np.uint8)) >= 20
+
+
+@pytest.mark.parametrize(
+    "kind", ["a colour between two", "a shape that changes", "a colour that changes", "a thing that vanishes"]
+)
+def test_what_is_wrong_is_still_rejected(benchmark, plain, kind):
+    assert count_rejected(np.stack([benchmark.WRONG[kind](clip, 16, i) for i, clip in enumerate(plain)])) >= 20
 
 
 @pytest.mark.parametrize(

@@ -274,7 +274,7 @@ CHECKS = (
     ),
 )
 LITTLE = {"coder_width": 4, "coding_clips": 9, "coding_steps": 4, "coding_rows": 2, "clips": 8, "prompts": 3}
-BRIEF = {"coding_clips": 512, "coding_steps": 700}
+BRIEF = {"coding_clips": 512, "coding_steps": 500}
 SMOKE = {**LITTLE, "size": 16, "steps": 8, "rows": 4, "evaluations": 2}
 
 STUDY = Study(
@@ -386,7 +386,7 @@ STUDY = Study(
         smoke=Scale(seeds=1, changes=SMOKE),
         tour=Scale(
             seeds=1,
-            changes={**BRIEF, "clips": 1024, "prompts": 48, "steps": 2200, "stills": 0.2},
+            changes={**BRIEF, "clips": 1024, "prompts": 48, "steps": 2000, "stills": 0.2},
             per_arm={name: {"shown": 4} for name in ("M-4", "M-4 again")},
             arms=("M-4", "shuffled captions"),
         ),
