@@ -15,17 +15,19 @@ test:  ## everything that must hold (at most 12 minutes on two cores)
 	@bash scripts/setup.sh dev
 	@$(bin)/python -m pytest --numprocesses 2 --dist loadfile
 
-check:  ## formatter, linter, types, who may import whom, size of files
+check:  ## formatter, linter, types, who may import whom, size of files, pages that tell of the code
 	@bash scripts/setup.sh dev
 	@$(bin)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(bin)/ruff check --quiet .
 	@$(bin)/pyrefly check --summary=none --min-severity=error
 	@found=$$($(bin)/lint-imports 2>&1) || { echo "$$found"; exit 1; }
 	@$(bin)/python -m pytest tests/unit/test_architecture.py
+	@$(bin)/python scripts/generate_docs.py --sources --check
 
-format:  ## rewrite the sources in the house format
+format:  ## rewrite the sources in the house format, and the pages that tell of them
 	@bash scripts/setup.sh dev
 	@$(bin)/ruff check --fix --quiet . ; $(bin)/ruff format .
+	@$(bin)/python scripts/generate_docs.py --sources
 
 bench:  ## the benchmarks: nothing else should run beside them
 	@bash scripts/setup.sh dev

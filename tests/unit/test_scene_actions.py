@@ -373,6 +373,9 @@ def test_knobs_of_the_layout():
     four = assignment("sort-by-colour", "gripper", 0, Layout(things=4, distractors=0))
     assert len(four.scene.things) == 4
     assert any(isinstance(part, Drawer) for part in assignment("reach", "pusher", 0, Layout(drawer=True)).scene.scenery)
+    bare = Layout(zones=False)
+    assert not assignment("reach", "pusher", 0, bare).scene.scenery
+    assert len(assignment("push-to", "pusher", 0, bare).scene.scenery) == 2, "its task needs them"
     with pytest.raises(UserError, match="distractors = 12 beside what push-to needs do not fit"):
         assignment("push-to", "pusher", 0, Layout(distractors=12))
     for bad in (

@@ -79,7 +79,7 @@ RECIPES = {
         rows=5,
         beginning=Beginning(share=0.85, rows=8, length=256),
         train=TrainConfig(
-            steps=4700,
+            steps=5600,
             # at higher rates some runs find things late
             optimizer=OptimizerConfig(kind="muon", lr=7e-4, muon_lr=3e-3),
             save_every=200,

@@ -58,8 +58,8 @@ def make_demonstrations(config: Demonstrations, directory: Path, progress: Progr
 
 
 def layout_of(in_the_way: float, combinations: Combinations = "train") -> Layout:
-    """Two small things, one between the hand and the other on so many tables."""
-    return Layout(distractors=1, in_the_way=in_the_way, combinations=combinations, sizes=("small",))
+    """Two small things and nothing else, one between the hand and the other on so many tables."""
+    return Layout(distractors=1, zones=False, in_the_way=in_the_way, combinations=combinations, sizes=("small",))
 
 
 def demonstrated(directory: Path, count: int) -> Dataset:
