@@ -14,14 +14,15 @@ from maquette.core.seeds import numpy_generator
 from maquette.language import vlm_folder, vlm_recipes
 from maquette.language.prompts import padded
 from maquette.language.scene_sight import (
+    ANY,
     CAPTION,
     EVERY,
     LISTING,
     LONGEST,
     Sights,
+    Tables,
     answer_loss,
     asked_about,
-    draw_table,
     examination,
     examine,
     replies,
@@ -35,6 +36,7 @@ from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import SIZES, vlm_config
 from maquette.language.weighted import count_weights
 from maquette.worlds.scene import vocabulary
+from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.vocabulary import is_held_out
 from maquette.worlds.scene.words import interpreter
 from maquette.worlds.scene.words.conversations import SO
@@ -63,11 +65,22 @@ def alike(scene):
     return len({(thing.colour, thing.shape, thing.size) for thing in scene.things}) < len(scene.things)
 
 
+def test_tables_of_one_task_and_layout():
+    few = Tables(tasks=("reach",), robots=("pusher",), layout=Layout(distractors=1, zones=False, sizes=("small",)))
+    for held_out in (False, True):
+        scene = few.draw(numpy_generator(2, "test", 0), held_out=held_out)
+        assert len(scene.things) == 2
+        assert not scene.scenery
+        assert bool(kept_out(scene)) == held_out
+    assert {len(one.things) for one in examination(20, 1, tables=few).scenes} == {2}
+    assert {len(one.things) for one in examination(20, 1).scenes} != {2}
+
+
 def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():
     kinds = set()
     for i in range(60):
         rng = numpy_generator(1, "test", i)
-        scene = draw_table(rng, held_out=False)
+        scene = ANY.draw(rng, held_out=False)
         assert not kept_out(scene)
         for one in told_of(scene, rng) + asked_about(scene, rng, 5):
             kinds.add(one.kind)

@@ -3,7 +3,7 @@ judgement.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -23,10 +23,10 @@ from maquette.language.tokenizers import end_id, train_bpe
 from maquette.language.vlm import VisionLanguage
 from maquette.language.weighted import weighted_loss
 from maquette.train.drawing import Drawn
-from maquette.worlds.scene.actions.embodiments import EMBODIMENTS
+from maquette.worlds.scene.actions.embodiments import EMBODIMENTS, Embodiment
 from maquette.worlds.scene.actions.layout import Layout
 from maquette.worlds.scene.actions.sampling import assignment
-from maquette.worlds.scene.actions.tasks import TASKS
+from maquette.worlds.scene.actions.tasks import TASKS, Task
 from maquette.worlds.scene.render import frames_of_scenes
 from maquette.worlds.scene.state import Scene
 from maquette.worlds.scene.vocabulary import SHAPES, is_held_out
@@ -83,23 +83,31 @@ class Text(NamedTuple):
     """A question's, or "caption"."""
 
 
-def draw_table(rng: np.random.Generator, *, held_out: bool) -> Scene:
-    """A table top as some robot finds it before some task.
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """Which table tops are seen: as some robot finds them before some task."""
 
-    With `held_out` it holds a combination of colour and shape that training never sees; without, none.
-    """
-    tasks = [task for task in TASKS if not held_out or task != "open-drawer"]
-    while True:
-        layout = Layout(
-            distractors=int(rng.integers(DISTRACTORS + 1)), combinations="held out" if held_out else "train"
-        )
-        task, robot = tasks[rng.integers(len(tasks))], EMBODIMENTS[rng.integers(len(EMBODIMENTS))]
-        try:
-            scene = assignment(task, robot, int(rng.integers(2**31)), layout).scene
-        except UserError:  # so many do not fit: the next may
-            continue
-        if scene.things:
-            return scene
+    tasks: tuple[Task, ...] = TASKS
+    robots: tuple[Embodiment, ...] = EMBODIMENTS
+    layout: Layout | None = None
+    """What is on them; else any number of distractors up to `DISTRACTORS`."""
+
+    def draw(self, rng: np.random.Generator, *, held_out: bool) -> Scene:
+        """One; with `held_out` it holds a combination of colour and shape that training never sees; without, none."""
+        tasks = [task for task in self.tasks if not held_out or task != "open-drawer"]
+        while True:
+            layout = self.layout or Layout(distractors=int(rng.integers(DISTRACTORS + 1)))
+            layout = replace(layout, combinations="held out" if held_out else "train")
+            task, robot = tasks[rng.integers(len(tasks))], self.robots[rng.integers(len(self.robots))]
+            try:
+                scene = assignment(task, robot, int(rng.integers(2**31)), layout).scene
+            except UserError:  # so many do not fit: the next may
+                continue
+            if scene.things:
+                return scene
+
+
+ANY = Tables()
 
 
 def captions(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:
@@ -180,12 +188,12 @@ def _is_usual(text: str) -> bool:
     return not any(is_held_out(*pair) for pair in interpreter.combinations(text))
 
 
-def sight_tokenizer(vocabulary: int) -> Tokenizer:
+def sight_tokenizer(vocabulary: int, tables: Tables = ANY) -> Tokenizer:
     """A byte-level BPE of at most so many tokens, learned from captions, questions and answers."""
     documents = []
     for i in range(SAMPLE):
         rng = numpy_generator(0, "vocabulary of sight", i)
-        scene = draw_table(rng, held_out=False)
+        scene = tables.draw(rng, held_out=False)
         said = told_of(scene, rng) + asked_about(scene, rng, 3)
         documents += [Document(path=f"{i}", text=f"{one.prompt} {one.answer}") for one in said]
     return train_bpe(documents, vocabulary)
@@ -219,6 +227,8 @@ class Sights:
     shuffled: bool = False
     drawn: int
     """Different pictures."""
+    tables: Tables = ANY
+    """What they show."""
 
     def batch(self, step: int, *, held_out: bool = False) -> dict[str, Tensor]:
         """images (rows, 1, 3, pixels, pixels) uint8; prompt and written (rows, p); tokens, targets, weights (rows, a).
@@ -230,7 +240,7 @@ class Sights:
         each = 1 if first else TOLD if telling else self.asked
         count = self.pictures * self.asked // each
         if held_out:
-            seen = [draw_sight(self.pixels, self.seed, step * count + i, held_out=True) for i in range(count)]
+            seen = [self._draw(step * count + i, held_out=True) for i in range(count)]
         else:
             seen = self.examples.batch(step, count, self.seed, "order of sights", each)
         rng = numpy_generator(self.seed, "questions of a batch", step)
@@ -246,7 +256,11 @@ class Sights:
     @cached_property
     def examples(self) -> Drawn[Sight]:
         """Pictures with their texts."""
-        return Drawn(draw=partial(draw_sight, self.pixels, self.seed, held_out=False), count=self.drawn)
+        return Drawn(draw=partial(self._draw, held_out=False), count=self.drawn)
+
+    @property
+    def _draw(self) -> Callable[..., Sight]:
+        return partial(draw_sight, self.tables, self.pixels, self.seed)
 
     @cached_property
     def _kinds(self) -> list[Int[Tensor, " words"]]:
@@ -275,10 +289,10 @@ class Sights:
         }
 
 
-def draw_sight(pixels: int, seed: int, number: int, *, held_out: bool) -> Sight:
+def draw_sight(tables: Tables, pixels: int, seed: int, number: int, *, held_out: bool) -> Sight:
     """A picture that training sees, or a held-out one."""
     rng = numpy_generator(seed, "held out" if held_out else "sight", number)
-    scene = draw_table(rng, held_out=held_out)
+    scene = tables.draw(rng, held_out=held_out)
     told = told_of(scene, rng, held_out=held_out)
     asked = asked_about(scene, rng, ASKED, held_out=held_out)
     return Sight(pictures_of([scene], pixels)[0, 0].numpy(), tuple(told), tuple(asked))
@@ -334,14 +348,14 @@ class Examination:
     """With the number of its table."""
 
 
-def examination(scenes: int, each: int, seed: int = EXAMINED) -> Examination:
+def examination(scenes: int, each: int, seed: int = EXAMINED, tables: Tables = ANY) -> Examination:
     """Always the same for a seed."""
-    tables, asked = [], []
+    seen, asked = [], []
     for i in range(scenes):
         rng = numpy_generator(seed, "examination of sight", i)
-        tables.append(draw_table(rng, held_out=i % 2 == 1))
-        asked += [(i, one) for one in questions(tables[-1], rng, each)]
-    return Examination(scenes=tuple(tables), asked=tuple(asked))
+        seen.append(tables.draw(rng, held_out=i % 2 == 1))
+        asked += [(i, one) for one in questions(seen[-1], rng, each)]
+    return Examination(scenes=tuple(seen), asked=tuple(asked))
 
 
 def examine(model: VisionLanguage, tokenizer: Tokenizer, held: Examination) -> list[Answered]:

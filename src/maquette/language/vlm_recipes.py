@@ -11,6 +11,7 @@ from torch import nn
 from maquette.core.seeds import torch_generator
 from maquette.language import scene_sight
 from maquette.language.answered import Answered
+from maquette.language.scene_sight import ANY, Tables
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_folder import Sighted, save
 from maquette.language.vlm_sizes import vlm_config
@@ -40,6 +41,8 @@ class VlmRecipe:
     """In a batch."""
     asked: int = 4
     """Texts about each of them."""
+    tables: Tables = ANY
+    """What the pictures show."""
     drawn: int = 16_384
     """Different pictures; drawing one takes as long as reading it once."""
     telling: float = 0.3
@@ -83,7 +86,7 @@ def carry_out(
         UserError: as `maquette.train.loop.train`.
     """
     stage("learning the vocabulary")
-    tokenizer, seed = scene_sight.sight_tokenizer(recipe.vocabulary), recipe.train.seed
+    tokenizer, seed = scene_sight.sight_tokenizer(recipe.vocabulary, recipe.tables), recipe.train.seed
     config = vlm_config(recipe.size, pixels=recipe.pixels, vocabulary=tokenizer.get_vocab_size())
     sights = scene_sight.Sights(
         tokenizer=tokenizer,
@@ -94,6 +97,7 @@ def carry_out(
         telling=round(recipe.telling * recipe.train.steps),
         shuffled=recipe.shuffled,
         drawn=recipe.drawn,
+        tables=recipe.tables,
     )
     if helpers:
         stage("drawing pictures")
@@ -117,7 +121,8 @@ def carry_out(
     assert isinstance(model, VisionLanguage)
     save(Sighted(model=model, tokenizer=tokenizer, size=recipe.size, pixels=recipe.pixels), out)
     stage("examining")
-    answered = scene_sight.examine(model, tokenizer, scene_sight.examination(*recipe.examined))
+    held = scene_sight.examination(*recipe.examined, tables=recipe.tables)
+    answered = scene_sight.examine(model, tokenizer, held)
     write_record(out, trained, recipe=asdict(recipe), examination=[one.as_json() for one in answered])
     return trained, answered
 

@@ -13,6 +13,7 @@ import torch
 
 from maquette.core.seeds import child_seed
 from maquette.language import vlm_folder, vlm_recipes
+from maquette.language.scene_sight import Tables
 from maquette.robotics.collecting import Collection, collect
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.moments import Moments
@@ -25,6 +26,8 @@ from maquette.worlds.scene.actions.tasks import Task
 HZ = 50
 DATA, BACKBONE = "data", "vlm"
 TASK: Task = "reach"
+IN_THE_WAY = 0.5
+"""Share of the tables that are learnt from on which the other thing is."""
 
 Progress = Callable[[int, int], None]
 
@@ -33,10 +36,8 @@ Progress = Callable[[int, int], None]
 class Demonstrations:
     """A dataset of experts who go to one of two things, past the other where it is in the way."""
 
-    collected: int = 1600
-    pixels: int = 32
-    in_the_way: float = 0.5
-    """Share of the tables on which it is."""
+    collected: int = 3200
+    pixels: int = 64
     either: bool = True
     """Whether experts pass it on either side, where both are equally good; else always on the same."""
     robot: Embodiment = "pusher"
@@ -51,7 +52,7 @@ def make_demonstrations(config: Demonstrations, directory: Path, progress: Progr
         size=config.pixels,
         control_hz=HZ,
         either=config.either,
-        layout=layout_of(config.in_the_way),
+        layout=layout_of(IN_THE_WAY),
     )
     if not (directory / DATA).exists():
         collect(collection, directory / DATA, progress=progress)
@@ -71,11 +72,11 @@ def demonstrated(directory: Path, count: int) -> Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """A backbone and its training."""
+    """A backbone, and its training on tables like those that are acted on."""
 
     size: str = "tiny"
-    pixels: int = 32
-    seeing_steps: int = 4000
+    pixels: int = 64
+    seeing_steps: int = 6000
     pictures: int = 8
     asked: int = 4
     drawn: int = 8192
@@ -95,6 +96,7 @@ def make_sight(config: Sight, directory: Path, progress: Progress) -> float:
         asked=config.asked,
         drawn=config.drawn,
         shuffled=config.shuffled,
+        tables=Tables(tasks=(TASK,), robots=("pusher",), layout=layout_of(IN_THE_WAY)),
         examined=(50, 4),
         train=training,
     )

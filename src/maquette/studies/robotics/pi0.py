@@ -58,7 +58,7 @@ class Newcomer:
     """Demonstrations of a robot that is met after training; its hand goes over what is in the way."""
 
     newcomers: int = 100
-    pixels: int = 32
+    pixels: int = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,8 @@ class Arm:
     sides: Literal["either side", "one side"] = EITHER
     instructions: Literal["own", "shuffled"] = "own"
     size: str = "tiny"
-    pixels: int = 32
-    demonstrations: int = 1600
+    pixels: int = 64
+    demonstrations: int = 3200
     chunk: int = 50
     steps: int = 4000
     rows: int = 32
@@ -114,7 +114,7 @@ class Arm:
             rows=self.rows,
             train=TrainConfig(
                 steps=self.steps,
-                optimizer=OptimizerConfig(lr=self.lr, weight_decay=0.01),
+                optimizer=OptimizerConfig(kind="muon", lr=self.lr, muon_lr=3 * self.lr, weight_decay=0.01),
                 schedule=Schedule(kind="cosine", warmup=min(100, max(1, self.steps // 10)), floor=0.1),
                 seed=seed,
                 device="cpu",
@@ -339,7 +339,7 @@ STUDY = Study(
     ),
     critique=Critique(
         axes=(
-            Axis.over("demonstrations", (100, 400, 1600), log=True, arms=MANY, objection="What do few of them show?"),
+            Axis.over("demonstrations", (200, 800, 3200), log=True, arms=MANY, objection="What do few of them show?"),
             Axis.over("tested", ("train", "held out"), name="unseen colours and shapes", objection="Is it a table?"),
             Axis.over("slowness", (0.0, 1.0, 3.0, 6.0), name="delay", objection="Most have no RTX 4090."),
             Axis(
