@@ -374,8 +374,8 @@ STUDY = Study(
     plan=Plan(
         text="Preliminary: no pilot has run. Bounds are what would be worth having, the spread is a guess: what "
         "plan-study prints is committed before the laptop scale, at which the flow is to pass in half of the cases. "
-        "The world was chosen in single runs, none on record: no policy of this size learnt to push things, which an "
-        "earlier plan asked, and none listened on tables with coloured zones, or whose backbone had seen others.",
+        "The world was chosen in single runs, none on record, with claims and bounds as they stand: no policy of this "
+        "size learnt to push, which an earlier plan asked, and one listened only after its backbone saw such tables.",
         seeds=5,
         spread={"passes": 0.07, "reaches": 0.05, "reaches unseen": 0.07},
         detects=0.15,
