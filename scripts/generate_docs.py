@@ -143,7 +143,7 @@ TABLES = {
     "chat.md": {"answers": "chat/tiny_chat.json"},
     "sight.md": {"sights": "sight/tiny_vlm.json"},
     "video.md": {"clips": "video/tiny_video.json"},
-    "own-things.md": {"outside": "outside.json"},
+    "own-things.md": {"simulators": "benchmarks/simulators.json", "outside": "outside.json"},
 }
 """Pages in docs/, their tables, and the record of each."""
 
@@ -205,19 +205,31 @@ def words_table(record: dict[str, Any]) -> str:
 
 def experts_table(record: dict[str, Any]) -> str:
     """Success by task and robot."""
-    robots = list(dict.fromkeys(rate["embodiment"] for rate in record["rates"]))
-    lines = ["| task | " + " | ".join(robots) + " |", "|---" * (len(robots) + 1) + "|"]
-    for task in dict.fromkeys(rate["task"] for rate in record["rates"]):
-        those = [rate for rate in record["rates"] if rate["task"] == task]
-        cells = [f"{one['success']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in those]
-        lines.append(f"| {task} | " + " | ".join(cells) + " |")
     forks = [
         f"{one['embodiment']}: either way in at least {one['least_share_of_a_side']:.0%} of {one['runs']} runs from "
         f"one state, on {one['forks']} of {one['tables']} tables; the mean of both ways succeeds on "
         f"{one['successes_of_the_mean']}."
         for one in record["forks"]
     ]
-    return "\n".join([*lines, "", *forks])
+    return "\n".join([*_rates(record["rates"], "embodiment"), "", *forks])
+
+
+def simulators_table(record: dict[str, Any]) -> str:
+    """Success by task and policy."""
+    learnt = " and ".join(f"{steps:,} steps of {name}" for name, steps in record["steps"].items())
+    spent = f"After {record['demonstrations']} demonstrations and {learnt}, commit {record['commit'][:7]}."
+    return "\n".join([*_rates(record["rates"], "policy"), "", spent])
+
+
+def _rates(rates: list[dict[str, Any]], across: str) -> list[str]:
+    """Rates of success with their intervals, a row for each task."""
+    columns = list(dict.fromkeys(rate[across] for rate in rates))
+    lines = ["| task | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for task in dict.fromkeys(rate["task"] for rate in rates):
+        those = [rate for rate in rates if rate["task"] == task]
+        cells = [f"{one['success']:.1%} ({one['low']:.1%} to {one['high']:.1%})" for one in those]
+        lines.append(f"| {task} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def answers_table(record: dict[str, Any]) -> str:
@@ -273,6 +285,7 @@ ROWS = {
     "parser": parser_table,
     "words": words_table,
     "experts": experts_table,
+    "simulators": simulators_table,
     "answers": answers_table,
     "sights": sights_table,
     "clips": clips_table,

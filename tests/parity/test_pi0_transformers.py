@@ -88,7 +88,7 @@ def theirs_with(weights):
     return theirs
 
 
-def a_moment(padded):
+def a_moment(padded, *, everywhere=False):
     g = torch.Generator().manual_seed(5)
     images = torch.randint(0, 256, (ROWS, CAMERAS, 3, 16, 16), generator=g, dtype=torch.uint8)
     prompt = torch.randint(0, VLM.vocabulary, (ROWS, WORDS), generator=g)
@@ -96,6 +96,8 @@ def a_moment(padded):
     if padded:
         written[0, 4:] = False
         written[2, 2:] = False
+    if everywhere:
+        written[:, -2:] = False
     return Observation(images, torch.randn(ROWS, CONFIG.state, generator=g), prompt, written)
 
 
@@ -174,6 +176,14 @@ def test_transformers_acts_as_we_do(ours, padded):
 def test_we_act_as_transformers_does(padded):
     theirs = randomise(transformers.PI0ForConditionalGeneration(theirs_of(CONFIG)), seed=2)
     assert_the_same(pi0_from_layout(our_pi0().eval(), theirs.state_dict()), theirs, a_moment(padded))
+
+
+def test_what_no_row_has_written_is_left_out(ours):
+    seen, counted = a_moment(padded=True, everywhere=True), []
+    hook = ours.trunk.vlm.embedding.register_forward_hook(lambda module, args, out: counted.append(out.shape[1]))
+    assert act_differently_by(ours, theirs_with(pi0_to_layout(ours)), seen) <= 1e-5
+    hook.remove()
+    assert counted == [WORDS - 2]
 
 
 def test_an_absent_camera_is_absent(ours):

@@ -103,9 +103,11 @@ class Pi0(nn.Module):
         return self.norm(y[:, 1:])
 
     def context(self, seen: Observation) -> Context:
-        """Run the prefix and the state once; without padding there is no mask, and the fused kernels are faster so."""
-        written = None if bool(seen.written.all()) else seen.written
-        return self.look(self.vlm.prefix(seen.images, seen.prompt, written), seen.state)
+        """Run the prefix and the state once; what no row has written is left out. Without padding there is no mask, and
+        the fused kernels are faster so."""
+        some = seen.written.any(0)
+        prompt, written = seen.prompt[:, some], seen.written[:, some]
+        return self.look(self.vlm.prefix(seen.images, prompt, None if bool(written.all()) else written), seen.state)
 
     def look(self, prefix: Prefix, state: Float[Tensor, "b s"]) -> Context:
         """The same for a prefix at hand."""
