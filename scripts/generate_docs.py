@@ -266,7 +266,7 @@ def clips_table(record: dict[str, Any]) -> str:
             cells += [f"{one[column] / one['n']:.1%}" for column in ("parser", "chance")]
             lines.append(f"| {one['name']} | {one['n']:,} | " + " | ".join(cells) + " |")
         lines.append("")
-    steps = record["recipe"]["training"]["steps"]
+    steps = record["recipe"]["train"]["steps"]
     return "\n".join([*lines, f"After {steps:,} steps, commit {record['commit'][:7]}."])
 
 
