@@ -142,7 +142,7 @@ TABLES = {
     },
     "chat.md": {"answers": "chat/tiny_chat.json"},
     "sight.md": {"sights": "sight/tiny_vlm.json"},
-    "video.md": {"clips": "video/tiny_video.json"},
+    "video.md": {"clips": "video/tiny_video.json", "parser": "video/parser.json"},
     "own-things.md": {"simulators": "benchmarks/simulators.json", "outside": "outside.json"},
 }
 """Pages in docs/, their tables, and the record of each."""
