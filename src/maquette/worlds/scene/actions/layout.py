@@ -44,7 +44,7 @@ class Layout:
     drawer: bool = False
     """A drawer also where the task needs none."""
     zones: bool = True
-    """Zones also where the task needs none."""
+    """Zones also where the task, to reach a thing, needs none; where only a drawer is to be opened there never are."""
     combinations: Combinations = "train"
     """Of colour and shape, in the things of the task: those for training (nor then of a thing's colour and its zone's
     that are kept out), those that are kept out, or any. The other things' are always those for training, or any."""
@@ -97,8 +97,8 @@ def draw_order(task: Task, layout: Layout, rng: np.random.Generator) -> Order:
     sizes = ("small",) if task in ("stack-in-zone", "two-step") else layout.sizes
     things = tuple(_thing(kind, sizes, rng) for kind in (*kinds, *others))
     drawer = layout.drawer or "open-drawer" in parts
-    wanted = 0 if parts == ("open-drawer",) or (parts == ("reach",) and not layout.zones) else 1 if drawer else 2
-    zones = _zones(wanted, kinds, layout.combinations, rng)
+    bare = parts == ("open-drawer",) or (parts == ("reach",) and not layout.zones)
+    zones = _zones(0 if bare else 1 if drawer else 2, kinds, layout.combinations, rng)
     names = [_referent(things, i, rng) for i in range(meant)]
     goals: list[Goal] = []
     for part in parts:
