@@ -4,8 +4,8 @@
     python benchmarks/pi0.py --only 8.5M    the cases with 8.5M in their name
     python benchmarks/pi0.py --record       every case, kept in results/benchmarks/pi0.json
 
-Both keep the prefix's keys and values. Ours keeps the state's too, runs no layer whose tokens nobody reads, and needs
-no mask where nothing is padded. With padding both need one.
+Both keep the prefix's keys and values. Ours keeps the state's too, runs no layer whose tokens nobody reads, and leaves
+out what no row has written: of one robot nothing is padded then, and no mask is needed. Theirs masks it.
 """
 
 import sys

@@ -52,10 +52,11 @@ from maquette.worlds.scene.vocabulary import COLOURS, SHAPES, SIZES
 RECORD, MADE_RECORD = Path("results/scene/parser.json"), Path("results/video/parser.json")
 FIRST, FRAMES = 80_000, 16
 SETS = (("side", 32, 1, 4), ("side", 64, 2, 4), ("top", 32, 4, 8), ("top", 64, 8, 16))
-"""View and pixels, by what number clips of each kind are fewer, and how many times as many are clean: what the parser
-is held to."""
-MADE = (("one large thing", 16, 1, 4),)
-"""The same of clips like those that models make."""
+"""What is seen and its pixels, by what number clips of each kind are fewer, and how many times as many are clean: what
+the parser is held to."""
+PLAINLY = "one large thing"
+MADE = ((PLAINLY, 16, 1, 4),)
+"""The same of clips like those that models make, without bystanders."""
 Frames = UInt8[np.ndarray, "frames size size 3"]
 
 
@@ -89,7 +90,7 @@ def plain_clip(seed: int) -> Clip:
     return law_clip(PLAIN["laws"][seed % len(PLAIN["laws"])], seed, Knobs(frames=17, held_out=None, **keys))
 
 
-DRAWN: dict[str, Callable[[int], Clip]] = {"side": side_clip, "top": top_clip, "one large thing": plain_clip}
+DRAWN: dict[str, Callable[[int], Clip]] = {"side": side_clip, "top": top_clip, PLAINLY: plain_clip}
 
 
 # ---- what is done to clips ----
@@ -286,7 +287,7 @@ def measured(case: tuple[str, int, str, int]) -> dict[str, Any]:
         frames = [DEGRADED[name](one, FIRST + i) for i, one in enumerate(frames_of_many(clips, size))]
     else:
         frames = [WRONG[name](clip, size, FIRST + i) for i, clip in enumerate(clips)]
-    tolerance = TOLERANCE if view == MADE[0][0] else 1.0
+    tolerance = TOLERANCE if view == PLAINLY else 1.0
     found = errors(clips, read_clips(np.stack(frames), clips[0].fps, tolerance), size)
     return {"view": view, "size": size, "clips": name, "should_be_rejected": name in WRONG} | found
 

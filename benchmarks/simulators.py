@@ -40,10 +40,16 @@ LEARNT, TRIED = 0, 1
 
 
 def rate(task: str, policy: str, result: Result) -> dict[str, Any]:
-    """What is kept of it."""
+    """What is kept of it; steps are those of successes."""
     found = result.interval
     shares = {"success": found.mean, "low": found.low, "high": found.high}
-    return {"task": task, "policy": policy, "episodes": result.episodes, **shares, "mean_steps": result.steps}
+    return {
+        "task": task,
+        "policy": policy,
+        "episodes": result.episodes,
+        **shares,
+        "mean_steps": result.steps,
+    }
 
 
 def tried(task: str, episodes: int) -> list[dict[str, Any]]:

@@ -14,13 +14,11 @@ from maquette.core.seeds import numpy_generator
 from maquette.language import vlm_folder, vlm_recipes
 from maquette.language.prompts import padded
 from maquette.language.scene_sight import (
-    ANY,
     CAPTION,
     EVERY,
     LISTING,
     LONGEST,
     Sights,
-    Tables,
     answer_loss,
     asked_about,
     examination,
@@ -31,6 +29,7 @@ from maquette.language.scene_sight import (
     told_of,
     turns_on,
 )
+from maquette.language.scene_tables import ANY, Tables
 from maquette.language.tokenizers import end_id
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_sizes import SIZES, vlm_config
@@ -74,6 +73,10 @@ def test_tables_of_one_task_and_layout():
         assert bool(kept_out(scene)) == held_out
     assert {len(one.things) for one in examination(20, 1, tables=few).scenes} == {2}
     assert {len(one.things) for one in examination(20, 1).scenes} != {2}
+    with pytest.raises(UserError, match="give at least one in which there are things"):
+        Tables(tasks=("open-drawer",))
+    with pytest.raises(UserError, match="ask for fewer things"):
+        Tables(layout=Layout(distractors=60)).draw(numpy_generator(2, "test", 0), held_out=False)
 
 
 def test_what_is_taught_is_true_and_never_what_is_asked_at_the_end():

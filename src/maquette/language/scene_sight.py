@@ -19,14 +19,11 @@ from maquette.core.errors import UserError
 from maquette.core.seeds import numpy_generator, torch_generator
 from maquette.language.answered import Answered, by_kind
 from maquette.language.prompts import padded
+from maquette.language.scene_tables import ANY, Tables
 from maquette.language.tokenizers import end_id, train_bpe
 from maquette.language.vlm import VisionLanguage
 from maquette.language.weighted import weighted_loss
 from maquette.train.drawing import Drawn
-from maquette.worlds.scene.actions.embodiments import EMBODIMENTS, Embodiment
-from maquette.worlds.scene.actions.layout import Layout
-from maquette.worlds.scene.actions.sampling import assignment
-from maquette.worlds.scene.actions.tasks import TASKS, Task
 from maquette.worlds.scene.render import frames_of_scenes
 from maquette.worlds.scene.state import Scene
 from maquette.worlds.scene.vocabulary import SHAPES, is_held_out
@@ -47,8 +44,6 @@ TOLD = 2
 """Texts that tell a picture so: a listing, and captions."""
 ASKED = 12
 """Questions kept for each picture, from which those of a batch are drawn."""
-DISTRACTORS = 3
-"""Things, at most, beside those that the table's task needs."""
 LONGEST = 96
 """Tokens after which a text is cut."""
 ANSWER = 64
@@ -81,33 +76,6 @@ class Text(NamedTuple):
     answer: str
     kind: str
     """A question's, or "caption"."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tables:
-    """Which table tops are seen: as some robot finds them before some task."""
-
-    tasks: tuple[Task, ...] = TASKS
-    robots: tuple[Embodiment, ...] = EMBODIMENTS
-    layout: Layout | None = None
-    """What is on them; else any number of distractors up to `DISTRACTORS`."""
-
-    def draw(self, rng: np.random.Generator, *, held_out: bool) -> Scene:
-        """One; with `held_out` it holds a combination of colour and shape that training never sees; without, none."""
-        tasks = [task for task in self.tasks if not held_out or task != "open-drawer"]
-        while True:
-            layout = self.layout or Layout(distractors=int(rng.integers(DISTRACTORS + 1)))
-            layout = replace(layout, combinations="held out" if held_out else "train")
-            task, robot = tasks[rng.integers(len(tasks))], self.robots[rng.integers(len(self.robots))]
-            try:
-                scene = assignment(task, robot, int(rng.integers(2**31)), layout).scene
-            except UserError:  # so many do not fit: the next may
-                continue
-            if scene.things:
-                return scene
-
-
-ANY = Tables()
 
 
 def captions(scene: Scene, rng: np.random.Generator, count: int, *, held_out: bool = False) -> list[Text]:

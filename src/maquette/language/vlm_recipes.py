@@ -11,7 +11,7 @@ from torch import nn
 from maquette.core.seeds import torch_generator
 from maquette.language import scene_sight
 from maquette.language.answered import Answered
-from maquette.language.scene_sight import ANY, Tables
+from maquette.language.scene_tables import ANY, Tables
 from maquette.language.vlm import VisionLanguage
 from maquette.language.vlm_folder import Sighted, save
 from maquette.language.vlm_sizes import vlm_config

@@ -13,7 +13,7 @@ import torch
 
 from maquette.core.seeds import child_seed
 from maquette.language import vlm_folder, vlm_recipes
-from maquette.language.scene_sight import Tables
+from maquette.language.scene_tables import Tables
 from maquette.robotics.collecting import Collection, collect
 from maquette.robotics.datasets.reader import Dataset
 from maquette.robotics.moments import Moments
