@@ -230,7 +230,6 @@ ARMS: dict[str, Arm | Again] = {
     "l1": Arm(head="l1"),
     "bins": Arm(head="bins"),
     "time frozen": Arm(timeless=True),
-    "time frozen again": Again(arm="time frozen"),
     "shuffled instructions": Arm(instructions="shuffled"),
     "from scratch": Arm(begins="nothing"),
     "from others' words": Arm(begins=OTHERS),
@@ -323,8 +322,8 @@ STUDY = Study(
             "flow",
             than="time frozen",
             by=0.05,
-            control="time frozen again",
-            text="To be told the time is worth 5 points to a flow; to have other seeds is not",
+            control="flow, one step",
+            text="To be told the time is worth 5 points to a flow; a single step, whose time says nothing, is not",
             contested="images come out nearly as well without, arXiv:2502.13129",
         ),
         Better(
