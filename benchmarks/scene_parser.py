@@ -316,14 +316,13 @@ def main() -> int:
         help="of each kind at 32 px; half as many at 64 px; of the table top, which takes longest, a quarter of these",
     )
     arguments = parser.parse_args()
-    console, rows = Console(width=160), []
+    console, rows, about = Console(width=160), [], circumstances()
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for row in pool.map(measured, cases(arguments.clips, made=arguments.made)):
             console.print(f"{row['view']} {row['size']} px, {row['clips']}: {row['rejected']} of {row['n']} rejected")
             rows.append(row)
     console.print(shown(rows))
     if arguments.record:
-        about = circumstances()
         write_json(MADE_RECORD if arguments.made else RECORD, about | {"first_seed": FIRST, "rows": rows})
     return 0
 

@@ -91,11 +91,12 @@ def main() -> int:
     except UserError as error:
         print(f"skipped: {error}")
         return 0
+    about = circumstances()  # before hours in which others commit
     rates = [one for task in TASKS for one in tried(task, arguments.episodes)]
     Console(width=120).print(shown(rates))
     if arguments.record:
         steps = {name: RECIPES[name].train.steps for name in EXECUTED}
-        write_json(RECORD, {**circumstances(), "demonstrations": DEMONSTRATIONS, "steps": steps, "rates": rates})
+        write_json(RECORD, {**about, "demonstrations": DEMONSTRATIONS, "steps": steps, "rates": rates})
     return 0
 
 
