@@ -14,9 +14,10 @@ from maquette.cli import commands
 from maquette.core.errors import UserError
 from maquette.core.records import Cost, Prediction, Record, write_record
 from maquette.core.statistics import Interval
+from maquette.lab.artifacts import plain
 from maquette.lab.bending import Axis, Bend, Between, Search
 from maquette.lab.criticism import Criticism, Curve, Reading
-from maquette.lab.evidence import Evidence, plain
+from maquette.lab.evidence import Evidence
 from maquette.lab.figures import along
 from maquette.lab.improvement import Candidate, Improvement
 from maquette.lab.report import typeset

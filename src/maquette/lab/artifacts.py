@@ -1,7 +1,10 @@
 """What trials stand on, a pretrained model or a made dataset: made once, addressed by content, shared by studies."""
 
+import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +30,27 @@ class Artifact:
     arms: tuple[str, ...] | None = None
 
 
-def artifact_key(artifact: Artifact, config: Any, plain_config: Mapping[str, Any], needs: Mapping[str, str]) -> str:
+def plain(config: Any) -> dict[str, Any]:
+    """A config as JSON has it."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
+
+
+def artifact_key(artifact: Artifact, config: Any, needs: Mapping[str, str]) -> str:
     """What an artifact's content depends on: the code that makes it, its config, and the artifacts it uses."""
     code = source_hash(artifact.make, type(config))
-    return fingerprint({"code": code, "config": plain_config, "needs": needs})
+    return fingerprint({"code": code, "config": plain(config), "needs": needs})
+
+
+def stage_key(make: Callable[[Any, int, "Run"], None], config: Any, seed: int, needs: Mapping[str, str]) -> str:
+    """What a stage's content (`Run.stage`) depends on: as an artifact's, and the seed."""
+    code = _code_of_stage(make, type(config))
+    return fingerprint({"code": code, "config": plain(config), "seed": seed, "needs": needs})
+
+
+@cache
+def _code_of_stage(make: Callable[..., None], kind: type) -> str:
+    """By every trial anew it would be asked for, and takes a second."""
+    return source_hash(make, kind)
 
 
 def artifact_record(folder: Path) -> Record | None:

@@ -14,8 +14,8 @@ from typing import Any
 from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
 from maquette.core.records import Cost, Prediction, Record, now, write_record
-from maquette.lab.artifacts import artifact_record
-from maquette.lab.evidence import Evidence, plain, settings
+from maquette.lab.artifacts import artifact_record, plain
+from maquette.lab.evidence import Evidence, settings
 from maquette.lab.figures import write_picture
 from maquette.lab.keys import artifact_keys, code_of, commit_of, prediction_key, trial_key
 from maquette.lab.pool import InProcess, Pool, Workers
@@ -59,11 +59,12 @@ def refuse(failures: Sequence[Failure]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where a campaign writes: its records, its trials' scratch, and the artifacts of all studies."""
+    """Where a campaign writes: its records, its trials' scratch, and the artifacts and stages of all studies."""
 
     directory: Path
     scratch: Path
     artifacts: Path
+    stages: Path
     shared: bool = False
     """Whether the folder holds records of other bends of the scale too."""
     also: Path | None = None
@@ -76,6 +77,7 @@ def places_for(directory: Path, scratch: Path, *work: str, also: Path | None = N
         directory=directory,
         scratch=scratch.joinpath(*work),
         artifacts=scratch.parent / "artifacts",
+        stages=scratch.parent / "stages",
         shared=also is not None,
         also=also,
     )
@@ -221,6 +223,7 @@ class Campaign:
             changes=changes,
             artifacts={one: str(self._folder(one)) for one in stands_on},
             scratch=str(self.places.scratch / scratch),
+            stages=str(self.places.stages),
             exhibits=str(self.places.directory / "exhibits"),
         )
         self.display.started(job.label)

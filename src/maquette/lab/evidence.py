@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.records import Cost, Prediction, Record, Trace, read_record
+from maquette.lab.artifacts import plain
 from maquette.lab.claims import BySeed, Trials
 from maquette.lab.derived import with_derived
 from maquette.lab.registration import changes, registration
@@ -95,11 +95,6 @@ class Evidence:
             "changed_since": self.changes if self.scale.verdict else None,
             "cost": dataclasses.asdict(self.cost),
         }
-
-
-def plain(config: Any) -> dict[str, Any]:
-    """A config as JSON has it."""
-    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def settings(study: Study, scale: Scale) -> dict[str, dict[str, Any]]:

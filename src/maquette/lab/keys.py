@@ -8,7 +8,6 @@ from typing import Any
 from maquette.core.files import fingerprint
 from maquette.core.provenance import PACKAGE, commit, source_hash
 from maquette.lab.artifacts import artifact_key
-from maquette.lab.evidence import plain
 from maquette.lab.scales import Scale
 from maquette.lab.study import Study
 
@@ -31,7 +30,7 @@ def artifact_keys(study: Study, scale: Scale) -> dict[str, str]:
     keys: dict[str, str] = {}
     for name, artifact in study.artifacts.items():
         config = study.artifact_config(name, scale.changes)
-        keys[name] = artifact_key(artifact, config, plain(config), {need: keys[need] for need in artifact.needs})
+        keys[name] = artifact_key(artifact, config, {need: keys[need] for need in artifact.needs})
     return keys
 
 

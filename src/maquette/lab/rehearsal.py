@@ -11,10 +11,11 @@ from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.provenance import cores, source_hash
 from maquette.core.records import Trace, read_record, write_record
+from maquette.lab.artifacts import plain
 from maquette.lab.campaign import SCRATCH, Campaign, Places, places_for, workshop
 from maquette.lab.claims import Trials
 from maquette.lab.derived import with_derived
-from maquette.lab.evidence import Evidence, plain
+from maquette.lab.evidence import Evidence
 from maquette.lab.keys import artifact_keys, code_of, prediction_key, trial_key
 from maquette.lab.pool import Pool, Workers
 from maquette.lab.registration import registration
@@ -129,7 +130,8 @@ def _campaign(study: Study, places: Places, pool: Pool, display: Display, name: 
     """The study's smoke scale, one seed, in a folder that is thrown away."""
     folder = places.scratch / name
     shutil.rmtree(folder, ignore_errors=True)
-    here = replace(places, directory=folder / "records", scratch=folder, shared=False, also=None)
+    own = {"directory": folder / "records", "scratch": folder, "stages": folder / "stages"}  # nothing made before
+    here = replace(places, **own, shared=False, also=None)
     return Campaign(replace(study, picture=None), "smoke", study.scales.smoke, here, pool, display)
 
 

@@ -4,14 +4,15 @@ import dataclasses
 import math
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.core.files import read_json, write_json
+from maquette.core.files import read_json, sole_writer, write_json
 from maquette.core.media import write_gif
 from maquette.core.records import Cost
+from maquette.lab.artifacts import stage_key
 from maquette.lab.figures import Figure, write_picture
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ SAVE_EVERY = 5.0
 """Seconds between two notes of the cost so far: what a kill may leave uncounted."""
 SPENT = "spent.json"
 """The file of such a note, in the trial's folder."""
+STAGE = "stage.json"
+"""The file that a finished stage has: what it has cost."""
 
 
 class Run:
@@ -33,10 +36,14 @@ class Run:
         emit: Callable[[dict[str, Any]], None] = lambda event: None,
         exhibits: Path | None = None,
         artifacts: Mapping[str, Path] | None = None,
+        stages: Path | None = None,
     ) -> None:
-        """`directory` is the trial's own: what it leaves there outlives a kill and goes once the trial has a record."""
+        """`directory` is the trial's own: what it leaves there outlives a kill and goes once the trial has a record.
+
+        The folders of artifacts are named by their keys; that of `stages` may be other trials' too.
+        """
         self.directory = directory
-        self._artifacts = artifacts or {}
+        self._artifacts, self._stages = artifacts or {}, stages or directory / "stages"
         self._emit, self._exhibits = emit, exhibits or directory
         self._spent = directory / SPENT
         self._before = Cost(**read_json(self._spent)) if self._spent.exists() else Cost()
@@ -55,14 +62,43 @@ class Run:
             raise UserError(f"A trial asked for the artifact {name!r}, on which its arm does not stand; {hint}")
         return self._artifacts[name]
 
+    def stage(self, make: Callable[[Any, int, "Run"], None], config: Any, seed: int, needs: Iterable[str] = ()) -> Path:
+        """The folder in which `make(config, seed, run)` leaves files: made once for all trials that ask for the same.
+
+        For what comes before that in which trials differ: a policy is trained once, and judged at every delay. The
+        `run` that `make` gets has the artifacts in `needs` and no others; what it leaves in `run.directory` is there
+        again after a kill. Its FLOPs and tokens count for every trial that asks, its seconds for the one that made it.
+
+        Raises:
+            UserError: this arm stands on no such artifact.
+        """
+        stands_on = {name: self.artifact(name) for name in needs}
+        folder = self._stages / stage_key(make, config, seed, {name: path.name for name, path in stands_on.items()})
+        with sole_writer(folder, wait=True):
+            if not (folder / STAGE).exists():
+                inner = Run(folder, self._pass_on, self._exhibits, stands_on, self._stages)
+                make(config, seed, inner)
+                write_json(folder / STAGE, dataclasses.asdict(inner.cost))
+        spent = Cost(**read_json(folder / STAGE))
+        self.flops(spent.flops)
+        self.tokens(spent.tokens)
+        return folder
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        self._emit(event)
+        self._save_cost()
+
     def progress(self, done: float, total: float) -> None:
         """How far the trial is, in whatever unit it counts; call it as often as you like."""
         elapsed = time.monotonic()
         if elapsed - self._said > 0.1 or done >= total:
             self._said = elapsed
             self._emit({"kind": "progress", "done": float(done), "total": float(total)})
-        if elapsed - self._saved > SAVE_EVERY:
-            self._saved = elapsed
+        self._save_cost()
+
+    def _save_cost(self) -> None:
+        if time.monotonic() - self._saved > SAVE_EVERY:
+            self._saved = time.monotonic()
             write_json(self._spent, dataclasses.asdict(self.cost))
 
     def note(self, text: str) -> None:

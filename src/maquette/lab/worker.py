@@ -34,7 +34,8 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB
 class Job:
     """A trial of an arm, or the making of an artifact, which has no seed.
 
-    `changes` are those of the scale; `artifacts` says where what it stands on lies; `scratch` is its own folder.
+    `changes` are those of the scale; `artifacts` says where what it stands on lies; `scratch` is its own folder,
+    `stages` that of stages which it may share with others.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     changes: dict[str, Any]
     artifacts: dict[str, str]
     scratch: str
+    stages: str
     exhibits: str
 
     @property
@@ -55,7 +57,8 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
     started, scratch = now(), Path(job.scratch)
     try:
         scratch.mkdir(parents=True, exist_ok=True)
-        run = Run(scratch, emit, Path(job.exhibits), {name: Path(path) for name, path in job.artifacts.items()})
+        artifacts = {name: Path(path) for name, path in job.artifacts.items()}
+        run = Run(scratch, emit, Path(job.exhibits), artifacts, Path(job.stages))
         changes = {
             name: tuple(it) if isinstance(it, list) else it for name, it in job.changes.items()
         }  # JSON has lists

@@ -8,15 +8,22 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from maquette.core.seeds import child_seed
+from maquette.core.seeds import child_seed, torch_generator
 from maquette.language import vlm_folder, vlm_recipes
 from maquette.language.scene_tables import Tables
 from maquette.robotics.collecting import Collection, collect
 from maquette.robotics.datasets.reader import Dataset
+from maquette.robotics.deployment import Deployed
 from maquette.robotics.moments import Moments
+from maquette.robotics.policies.heads import HeadKind
+from maquette.robotics.training import PolicyRecipe, fit, moments_of
+from maquette.train.loop import TrainConfig
+from maquette.train.optimizers import OptimizerConfig
+from maquette.train.schedules import Schedule
 from maquette.worlds.scene.actions.embodiments import Embodiment
 from maquette.worlds.scene.actions.environment import Setting
 from maquette.worlds.scene.actions.episode import Episode
@@ -28,6 +35,11 @@ DATA, BACKBONE = "data", "vlm"
 TASK: Task = "reach"
 IN_THE_WAY = 0.5
 """Share of the tables that are learnt from on which the other thing is."""
+
+PADDED = 3
+"""Numbers of a state and of an action, with room for a gripper's."""
+EITHER, ONE = "either side", "one side"
+SIGHTED, OTHERS = "vision and language", "others' words"
 
 Progress = Callable[[int, int], None]
 
@@ -103,6 +115,77 @@ def make_sight(config: Sight, directory: Path, progress: Progress) -> float:
     vlm_recipes.carry_out(recipe, directory / BACKBONE, progress=progress)
     shape, tokens = vlm_folder.load(directory / BACKBONE).model.config, 24  # of a prompt and an answer, about
     return 3 * shape.flops(1, tokens) * config.seeing_steps * config.pictures * config.asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A policy and what it learns from: the same for all arms that are only tried otherwise."""
+
+    head: HeadKind = "flow"
+    timeless: bool = False
+    """Whether a flow's network is never told the time."""
+    begins: Literal["vision and language", "others' words", "nothing"] = SIGHTED
+    sides: Literal["either side", "one side"] = EITHER
+    instructions: Literal["own", "shuffled"] = "own"
+    size: str = "tiny"
+    pixels: int = 64
+    demonstrations: int = 3200
+    chunk: int = 50
+    steps: int = 4000
+    rows: int = 32
+    lr: float = 1e-3
+
+    def recipe(self, seed: int) -> PolicyRecipe:
+        """What is trained, and how."""
+        return PolicyRecipe(
+            about="a small π0",
+            trunk="pi0",
+            head=self.head,
+            size=self.size,
+            chunk=self.chunk,
+            padded=PADDED,
+            pixels=self.pixels,
+            rows=self.rows,
+            train=TrainConfig(
+                steps=self.steps,
+                optimizer=OptimizerConfig(kind="muon", lr=self.lr, muon_lr=3 * self.lr, weight_decay=0.01),
+                schedule=Schedule(kind="cosine", warmup=min(100, max(1, self.steps // 10)), floor=0.1),
+                seed=seed,
+                device="cpu",
+                precision="fp32",  # not every processor has bfloat16
+                save_every=500,
+            ),
+        )
+
+
+def learn(
+    deployed: Deployed,
+    data: Dataset,
+    config: Training,
+    seed: int,
+    directory: Path,
+    progress: Progress,
+    spent: Callable[[float], None],
+) -> float:
+    """Train a policy in place; the loss of what was held out.
+
+    Args:
+        deployed: the policy, of the kind that the config says.
+        data: demonstrations.
+        config: of the training.
+        seed: of batches, and of whose instructions are whose.
+        directory: where checkpoints to resume from lie, in a folder named after the robot.
+        progress: told (steps done, steps in all).
+        spent: told the FLOPs.
+    """
+    moments, recipe = moments_of(deployed, data), config.recipe(seed)
+    if config.instructions == "shuffled":
+        shuffle_instructions(moments, data, torch_generator(seed, "instructions of others"))
+    place = directory / f"training on {data.info.robot_type}"
+    trained = fit(deployed, moments, recipe.train, recipe.rows, directory=place, progress=progress)
+    look, think = deployed.policy.trunk.config.flops(1, moments.prompts.shape[1])
+    spent(3 * (look + think) * recipe.train.steps * recipe.rows)
+    return trained.final["held_out_loss"]
 
 
 def shuffle_instructions(moments: Moments, data: Dataset, generator: torch.Generator) -> None:

@@ -18,10 +18,9 @@ come can be seen in it (Sun et al. 2025, arXiv:2502.13129).
 """
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
 
-from maquette.core.seeds import torch_generator
+from maquette.core.files import read_json, write_json
 from maquette.lab.artifacts import Artifact
 from maquette.lab.bending import Among, Axis, Bend, Critique, Search
 from maquette.lab.claims import Better, BySeed, Measures, Tie, Trials
@@ -29,15 +28,11 @@ from maquette.lab.figures import Figure, Series
 from maquette.lab.scales import Scale, Scales
 from maquette.lab.study import Again, Paper, Plan, Run, Study
 from maquette.robotics import testbed
-from maquette.robotics.datasets.reader import Dataset
-from maquette.robotics.deployment import Deployed, for_robot
+from maquette.robotics.deployment import Deployed, for_robot, load, save
 from maquette.robotics.evaluation import PolicyActor, evaluate, robot_in, side_by_side
-from maquette.robotics.policies.heads import FlowHead, HeadKind, TimelessHead
-from maquette.robotics.testbed import BACKBONE, HZ, Demonstrations, Sight
-from maquette.robotics.training import PolicyRecipe, fit, moments_of, new_policy
-from maquette.train.loop import TrainConfig
-from maquette.train.optimizers import OptimizerConfig
-from maquette.train.schedules import Schedule
+from maquette.robotics.policies.heads import DiffusionHead, FlowHead, TimelessHead
+from maquette.robotics.testbed import BACKBONE, EITHER, HZ, ONE, OTHERS, SIGHTED, Demonstrations, Sight, Training
+from maquette.robotics.training import new_policy
 from maquette.worlds.scene.actions.embodiments import Embodiment
 from maquette.worlds.scene.actions.environment import Setting
 from maquette.worlds.scene.actions.episode import Episode
@@ -46,10 +41,8 @@ from maquette.worlds.scene.state import Scene
 
 LOOK, STEP = 14 + 32, 2.7
 """Milliseconds on an RTX 4090 for pictures and observation, and for each of ten steps (Black et al. 2024, table I)."""
-PADDED = 3
-"""Numbers of a state and of an action, with room for a gripper's."""
-EITHER, ONE, NEWCOMER = "either side", "one side", "a gripper"
-SIGHTED, OTHERS = "vision and language", "others' words"
+NEWCOMER = "a gripper"
+LOSS = "loss.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,22 +54,9 @@ class Newcomer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
-    """A policy, its training and its trial."""
+class Arm(Training):
+    """And how it is tried."""
 
-    head: HeadKind = "flow"
-    timeless: bool = False
-    """Whether a flow's network is never told the time."""
-    begins: Literal["vision and language", "others' words", "nothing"] = SIGHTED
-    sides: Literal["either side", "one side"] = EITHER
-    instructions: Literal["own", "shuffled"] = "own"
-    size: str = "tiny"
-    pixels: int = 64
-    demonstrations: int = 3200
-    chunk: int = 50
-    steps: int = 4000
-    rows: int = 32
-    lr: float = 1e-3
     execute: int = 25
     """Actions of a chunk that are carried out."""
     evaluations: int = 10
@@ -94,33 +74,15 @@ class Arm:
     """Episodes that are animated."""
 
     @property
+    def training(self) -> Training:
+        """What it shares with arms that are tried otherwise."""
+        return Training(**{one.name: getattr(self, one.name) for one in fields(Training)})
+
+    @property
     def delay(self) -> int:
         """Actions that are carried out while a chunk is thought of."""
         passes = self.evaluations if self.head in ("flow", "diffusion") else 1
         return math.ceil(self.slowness * (LOOK + STEP * passes) * HZ / 1000)
-
-    def recipe(self, seed: int) -> PolicyRecipe:
-        """What is trained, and how."""
-        return PolicyRecipe(
-            about="a small π0",
-            trunk="pi0",
-            head=self.head,
-            size=self.size,
-            chunk=self.chunk,
-            padded=PADDED,
-            pixels=self.pixels,
-            evaluations=self.evaluations,
-            rows=self.rows,
-            train=TrainConfig(
-                steps=self.steps,
-                optimizer=OptimizerConfig(kind="muon", lr=self.lr, muon_lr=3 * self.lr, weight_decay=0.01),
-                schedule=Schedule(kind="cosine", warmup=min(100, max(1, self.steps // 10)), floor=0.1),
-                seed=seed,
-                device="cpu",
-                precision="fp32",  # not every processor has bfloat16
-                save_every=500,
-            ),
-        )
 
     def setting(self, in_the_way: float, combinations: Combinations) -> Setting:
         """Tables that it is tried on."""
@@ -144,32 +106,36 @@ def meet(config: Newcomer, run: Run) -> None:
     testbed.make_demonstrations(asked, run.directory, run.progress)
 
 
-def trial(config: Arm, seed: int, run: Run) -> Measures:
-    """Train, meet another robot where there is one to be met, act."""
+def teach(config: Training, seed: int, run: Run) -> None:
+    """Train a policy, and leave its folder."""
     data = testbed.demonstrated(run.artifact(config.sides), config.demonstrations)
     backbone = None if config.begins == "nothing" else run.artifact(config.begins) / BACKBONE
     deployed = new_policy(config.recipe(seed), data, backbone)
+    flow = deployed.policy.head
     if config.timeless:
-        deployed.policy.head = TimelessHead(deployed.policy.head)
-    loss = learn(deployed, data, config, config.recipe(seed), run)
+        deployed.policy.head = TimelessHead(flow)
+    loss = testbed.learn(deployed, data, config, seed, run.directory, run.progress, run.flops)
+    deployed.policy.head = flow
+    save(deployed, run.directory)
+    write_json(run.directory / LOSS, loss)
+
+
+def trial(config: Arm, seed: int, run: Run) -> Measures:
+    """Train, meet another robot where there is one to be met, act."""
+    needs = [name for name in (config.sides, config.begins) if name != "nothing"]
+    taught = run.stage(teach, config.training, seed, needs)
+    deployed, loss = load(taught), read_json(taught / LOSS)
+    if isinstance(head := deployed.policy.head, FlowHead | DiffusionHead):
+        head.steps = config.evaluations
+    if config.timeless:
+        deployed.policy.head = TimelessHead(head)
     if config.embodiment != "pusher":
         deployed = for_robot(deployed, robot_in(config.setting(0.0, "train")), config.embodiment)
         if config.adapting:
-            fewer = replace(config, steps=max(1, config.steps // 4)).recipe(seed)
-            loss = learn(deployed, testbed.demonstrated(run.artifact(NEWCOMER), config.adapting), config, fewer, run)
+            data = testbed.demonstrated(run.artifact(NEWCOMER), config.adapting)
+            fewer = replace(config.training, steps=max(1, config.steps // 4))
+            loss = testbed.learn(deployed, data, fewer, seed, run.directory, run.progress, run.flops)
     return judged(deployed, config, seed, run) | {"loss": loss, "delay": float(config.delay)}
-
-
-def learn(deployed: Deployed, data: Dataset, config: Arm, recipe: PolicyRecipe, run: Run) -> float:
-    """Train on demonstrations, with their own instructions or others'; the loss of those that were held out."""
-    moments, seed = moments_of(deployed, data), recipe.train.seed
-    if config.instructions == "shuffled":
-        testbed.shuffle_instructions(moments, data, torch_generator(seed, "instructions of others"))
-    place = run.directory / f"training on {data.info.robot_type}"
-    trained = fit(deployed, moments, recipe.train, recipe.rows, directory=place, progress=run.progress)
-    look, think = deployed.policy.trunk.config.flops(1, moments.prompts.shape[1])
-    run.flops(3 * (look + think) * recipe.train.steps * recipe.rows)
-    return trained.final["held_out_loss"]
 
 
 def judged(deployed: Deployed, config: Arm, seed: int, run: Run) -> dict[str, float]:
@@ -239,6 +205,7 @@ ARMS: dict[str, Arm | Again] = {
 }
 ON_ONE_SIDE = ("flow, one side", "l1, one side", "few, one side")
 MANY = tuple(arm for arm in ARMS if arm != "few, one side")
+ASIDE = ("diffusion", "bins", "time frozen", "shuffled instructions", "from others' words")
 MEETING = ("flow", "flow again", "from scratch", "from others' words")
 CHECKS = (
     Tie("passes", "flow", "flow again", within=0.1, text="The same arm on other seeds passes as well, to 10 points"),
@@ -338,7 +305,9 @@ STUDY = Study(
     ),
     critique=Critique(
         axes=(
-            Axis.over("demonstrations", (200, 800, 3200), log=True, arms=MANY, objection="What do few of them show?"),
+            Axis.over(
+                "demonstrations", (200, 800, 3200), log=True, arms=MANY, without=ASIDE, objection="Whose are so many?"
+            ),
             Axis.over("tested", ("train", "held out"), name="unseen colours and shapes", objection="Is it a table?"),
             Axis.over("slowness", (0.0, 1.0, 3.0, 6.0), name="delay", objection="Most have no RTX 4090."),
             Axis(
