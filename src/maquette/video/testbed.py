@@ -1,11 +1,13 @@
 """What small video models are trained on and judged by: an autoencoder, captioned latents, prompts with true states.
 
-Both parts are folders that are made once and used by many models:
+Its parts are folders that are made once and used by many models:
 
     autoencoder.json · autoencoder.safetensors
-    world.json · world.safetensors
+    lessons.json · lessons.safetensors
+    prompts.json · prompts.safetensors
 """
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,14 +24,22 @@ from maquette.core.files import read_json, replacing, write_json
 from maquette.core.seeds import child_seed, numpy_generator
 from maquette.generative.objectives import Objective
 from maquette.generative.samplers import SamplerName
-from maquette.train.loop import TrainConfig
+from maquette.train.loop import TrainConfig, train
 from maquette.train.optimizers import OptimizerConfig
 from maquette.train.schedules import Schedule
 from maquette.video.autoencoder import Autoencoder, AutoencoderConfig
 from maquette.video.clips import PLAIN, Clips, as_frames, scene_clips
 from maquette.video.judging import ROWS, coded, judge, tally
 from maquette.video.recipes import Autoencoding, Progress, encode_all, train_autoencoder
-from maquette.video.text_to_video import LatentBatches, TextToVideo, loss_by_noise, sample
+from maquette.video.text_to_video import (
+    LatentBatches,
+    Latents,
+    TextToVideo,
+    count_frames,
+    loss_by_noise,
+    sample,
+    training_loss,
+)
 from maquette.video.words import Vocabulary
 from maquette.worlds.scene.metrics import frechet_of_states, states_of
 from maquette.worlds.scene.words.lexicon import WORDS
@@ -53,19 +63,29 @@ class Coder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
-    """The clips that are learnt from, and those that models are judged by."""
+class Lessons:
+    """The captioned clips that are learnt from."""
 
     size: int = 16
     frames: int = 9
     clips: int = 4096
     objects: int = 0
     """Bystanders."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompts:
+    """The captions that models are judged by, and true clips of them."""
+
+    size: int = 16
+    frames: int = 9
     prompts: int = 128
+    objects: int = 0
+    """Bystanders."""
     held_out: bool = False
-    """Whether prompts have only combinations of colour and shape that were never learnt."""
+    """Whether they have only combinations of colour and shape that were never learnt."""
     speed: float = 1.0
-    """Of the clips that are judged by; those learnt from have 1."""
+    """Of their clips; those learnt from have 1."""
 
 
 def make_autoencoder(config: Coder, directory: Path, progress: Progress) -> None:
@@ -101,25 +121,40 @@ def load_autoencoder(directory: Path) -> Autoencoder:
     return model.eval()
 
 
-def make_world(config: World, coder: Path, directory: Path, progress: Progress) -> None:
-    """Draw clips and encode them; read true clips, and again after the autoencoder: the best that a model can do.
+def make_lessons(config: Lessons, coder: Path, directory: Path, progress: Progress) -> None:
+    """Draw clips, and encode them."""
+    keys: dict[str, Any] = {"size": config.size, "frames": config.frames, "objects": config.objects, **PLAIN}
+    clips = scene_clips(config.clips, 100, **keys)
+    latents = encode_all(load_autoencoder(coder), clips, progress)
+    with replacing(directory / "lessons.safetensors") as temporary:
+        save_file({"latents": latents.contiguous()}, temporary)
+    write_json(directory / "lessons.json", {"captions": clips.captions})
+
+
+def load_lessons(directory: Path) -> tuple[Latents, Int[Tensor, "clips words"]]:
+    """Latents and captions of what `make_lessons` left."""
+    captions = read_json(directory / "lessons.json")["captions"]
+    return load_file(directory / "lessons.safetensors")["latents"], VOCABULARY.encode(captions)
+
+
+def make_prompts(config: Prompts, coder: Path, directory: Path) -> None:
+    """Draw and read true clips, and read them again after the autoencoder: the best that a model can do.
 
     Distances are from clips that no autoencoder has touched: one that loses all things would else be near to a model
     that draws none.
     """
     autoencoder = load_autoencoder(coder)
     keys: dict[str, Any] = {"size": config.size, "frames": config.frames, "objects": config.objects, **PLAIN}
-    clips = scene_clips(config.clips, 100, **keys)
     true = scene_clips(config.prompts, 200, held_out=config.held_out, speed=config.speed, **keys)
-    latents = encode_all(autoencoder, clips, progress)
     states, after = (
         states_of([one.reading for one in judge(true.captions, frames, FPS)])
         for frames in (true.frames, coded(autoencoder, true.frames))
     )
-    with replacing(directory / "world.safetensors") as temporary:
-        save_file({"latents": latents.contiguous(), "states": torch.from_numpy(states)}, temporary)
+    with replacing(directory / "prompts.safetensors") as temporary:
+        save_file({"states": torch.from_numpy(states)}, temporary)
     best = {"true clips, coded": distance(after, states), "true clips rejected": 1 - float(readable(after).mean())}
-    write_json(directory / "world.json", {"captions": clips.captions, "prompts": true.captions, "best": best})
+    shape = encode_all(autoencoder, replace(true, frames=true.frames[:1])).shape[1:]
+    write_json(directory / "prompts.json", {"prompts": true.captions, "best": best, "shape": [*shape]})
 
 
 def readable(states: Float[np.ndarray, "clips numbers"]) -> Bool[np.ndarray, "clips"]:
@@ -134,35 +169,29 @@ def distance(states: Float[np.ndarray, "clips numbers"], reference: Float[np.nda
 
 @dataclass(frozen=True, kw_only=True)
 class Testbed:
-    """Both, loaded."""
+    """What judges, loaded."""
 
     autoencoder: Autoencoder
-    latents: Float[Tensor, "clips channels frames height width"]
-    words: Int[Tensor, "clips words"]
     prompts: tuple[str, ...]
+    shape: tuple[int, int, int, int]
+    """Of a clip's latents."""
     states: Float[np.ndarray, "prompts numbers"]
     """Of the prompts' true clips; NaN where the parser rejected one."""
     best: dict[str, float]
     """The distance of these after the autoencoder, and the share of them that is then rejected."""
 
     @classmethod
-    def load(cls, coder: Path, world: Path) -> "Testbed":
+    def load(cls, coder: Path, prompts: Path) -> "Testbed":
         """From the folders."""
-        kept, told = load_file(world / "world.safetensors"), read_json(world / "world.json")
+        told = read_json(prompts / "prompts.json")
+        channels, frames, height, width = told["shape"]
         return cls(
             autoencoder=load_autoencoder(coder),
-            latents=kept["latents"],
-            words=VOCABULARY.encode(told["captions"]),
             prompts=tuple(told["prompts"]),
-            states=kept["states"].numpy(),
+            shape=(channels, frames, height, width),
+            states=load_file(prompts / "prompts.safetensors")["states"].numpy(),
             best=told["best"],
         )
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Of a clip's latents."""
-        _, channels, frames, height, width = self.latents.shape
-        return channels, frames, height, width
 
     def measured(self, frames: UInt8[np.ndarray, "prompts frames size size 3"]) -> dict[str, float]:
         """What the parser says of a clip for each prompt: distance from true clips, and what was asked for."""
@@ -176,6 +205,46 @@ class Testbed:
             "rejected": sum(one.reading.rejected is not None for one in read) / len(read),
             **self.best,
         }
+
+
+def averaged_after(
+    steps: int,
+    model: TextToVideo,
+    batches: LatentBatches,
+    *,
+    lr: float,
+    ema: float,
+    warmup: int,
+    directory: Path,
+    progress: Progress,
+) -> TextToVideo:
+    """Train at a constant rate, going on from a checkpoint of fewer steps; the model with the averaged weights."""
+    training = TrainConfig(
+        steps=steps,
+        optimizer=OptimizerConfig(lr=lr, weight_decay=0.0),
+        schedule=Schedule(kind="constant", warmup=warmup),
+        ema=ema,
+        seed=batches.seed,
+        device="cpu",
+        precision="fp32",  # not every processor has bfloat16
+        save_every=250,
+    )
+    loss = training_loss(batches.learning.objective)
+    found = train(model, loss, count_frames, batches.batch, training, directory=directory, progress=progress)
+    averaged = copy.deepcopy(model).eval()
+    averaged.load_state_dict(found.averaged or {}, strict=False)
+    return averaged
+
+
+@torch.no_grad()
+def open_gates(model: TextToVideo, generator: torch.Generator) -> None:
+    """adaLN-Zero without its zero: gates begin at 1, as if there were none, and modulations as plain adaLN's."""
+    for name, parameter in model.dit.blocks.named_parameters():
+        if name.endswith("modulation.weight"):
+            parameter.normal_(0.0, 0.02, generator=generator)
+        elif name.endswith("modulation.bias"):
+            for gate in parameter.chunk(6)[2::3]:
+                gate.fill_(1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,8 +296,3 @@ def mean_loss(model: TextToVideo, batches: LatentBatches) -> float:
     """Of a batch that training never comes to, in the mean over levels of noise."""
     losses = loss_by_noise(model, batches).values()
     return sum(losses) / len(losses)
-
-
-def shuffled(testbed: Testbed, generator: torch.Generator) -> Testbed:
-    """The same with captions of other clips."""
-    return replace(testbed, words=testbed.words[torch.randperm(len(testbed.words), generator=generator)])

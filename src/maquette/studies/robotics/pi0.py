@@ -18,6 +18,7 @@ come can be seen in it (Sun et al. 2025, arXiv:2502.13129).
 """
 
 import math
+import shutil
 from dataclasses import dataclass, fields, replace
 
 from maquette.core.files import read_json, write_json
@@ -118,6 +119,7 @@ def teach(config: Training, seed: int, run: Run) -> None:
     deployed.policy.head = flow
     save(deployed, run.directory)
     write_json(run.directory / LOSS, loss)
+    shutil.rmtree(run.directory / f"training on {data.info.robot_type}")
 
 
 def trial(config: Arm, seed: int, run: Run) -> Measures:
