@@ -3,6 +3,8 @@
 import hashlib
 import math
 import multiprocessing
+import subprocess
+import sys
 from collections import Counter
 
 import gymnasium
@@ -113,6 +115,17 @@ def test_workers_change_nothing():
     for one, other in zip(alone, shared, strict=True):
         assert all(same(a, b) for a, b in zip(one, other, strict=True))
     assert any(step[3].any() for step in alone[1:])  # the next episodes too
+
+
+def test_a_script_whose_workers_read_it_again_is_told_so(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from maquette.worlds.scene.actions.vector import SceneVectorEnv\n"
+        "SceneVectorEnv(2, size=0, workers=2).reset(seed=0)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode
+    assert 'does so under `if __name__ == "__main__":`' in ended.stderr.splitlines()[-1]
 
 
 def test_a_worker_says_what_is_wrong_and_goes_on():

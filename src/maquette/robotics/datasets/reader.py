@@ -127,7 +127,7 @@ class Dataset:
         """An episode's cells, from the row groups that hold them."""
         begin = episode.first - self._begins[episode.data]
         with _reading(episode.data):
-            metadata, edges = self._groups_of(episode.data)
+            metadata, edges = self._row_groups(episode.data)
             file, end = pq.ParquetFile(episode.data, metadata=metadata), begin + episode.length
             last = min(metadata.num_row_groups, bisect.bisect_left(edges, end))
             for group in range(max(0, bisect.bisect_right(edges, begin) - 1), last):
@@ -141,16 +141,16 @@ class Dataset:
         """The first frame of every data file."""
         return {episode.data: episode.first for episode in reversed(self.episodes)}
 
-    def _groups_of(self, path: Path) -> tuple[pq.FileMetaData, list[int]]:
+    def _row_groups(self, path: Path) -> tuple[pq.FileMetaData, list[int]]:
         """A data file's metadata, kept, because with many row groups they take long to read; and its groups' edges."""
-        if path not in self._groups:
+        if path not in self._known_row_groups:
             metadata = pq.read_metadata(path)
             counts = (metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
-            self._groups[path] = metadata, [0, *itertools.accumulate(counts)]
-        return self._groups[path]
+            self._known_row_groups[path] = metadata, [0, *itertools.accumulate(counts)]
+        return self._known_row_groups[path]
 
     @functools.cached_property
-    def _groups(self) -> dict[Path, tuple[pq.FileMetaData, list[int]]]:
+    def _known_row_groups(self) -> dict[Path, tuple[pq.FileMetaData, list[int]]]:
         return {}
 
     def _read_episodes(self) -> Iterator[Episode]:

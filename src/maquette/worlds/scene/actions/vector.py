@@ -1,8 +1,8 @@
 """Many table tops at once: their physics one by one, their frames together, in one process or several."""
 
 import multiprocessing
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -205,10 +205,12 @@ class _Worker:
         theirs.close()
 
     def ask(self, what: str, given: Any) -> None:
-        self._pipe.send((what, given))
+        with _alive():
+            self._pipe.send((what, given))
 
     def answer(self) -> Parts:
-        parts = self._pipe.recv()
+        with _alive():
+            parts = self._pipe.recv()
         if isinstance(parts, UserError):
             raise parts
         if self._shape[1]:
@@ -220,6 +222,17 @@ class _Worker:
             self._pipe.send(None)
         self._process.join()
         self._pipe.close()
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, ConnectionError) as error:
+        raise UserError(
+            "A process with tables of a SceneVectorEnv has ended. Where it said why, mend that; a script that asks for "
+            'workers does so under `if __name__ == "__main__":`, because every process reads the script again.'
+        ) from error
 
 
 def _serve(pipe: Connection, setting: Setting, count: int, memory: Any) -> None:
