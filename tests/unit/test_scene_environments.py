@@ -125,7 +125,7 @@ def test_a_script_whose_workers_read_it_again_is_told_so(tmp_path):
     )
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode
-    assert 'does so under `if __name__ == "__main__":`' in ended.stderr.splitlines()[-1]
+    assert 'does so under `if __name__ == "__main__":`' in ended.stderr
 
 
 def test_a_worker_says_what_is_wrong_and_goes_on():

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -25,8 +25,30 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What trials have in common and was made once: at what cost, where and when."""
+
+    cost: Cost
+    threads: int
+    machine: dict[str, Any]
+    versions: dict[str, str]
+    commit: str
+    started: str
+    finished: str
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """From parsed JSON."""
+        parsed: dict[str, Any] = {**values, "cost": Cost(**values["cost"])}
+        return cls(**parsed)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
-    """One finished trial. `key` fingerprints everything its measures depend on; times are UTC, ISO 8601."""
+    """One finished trial. `key` fingerprints everything its measures depend on; times are UTC, ISO 8601.
+
+    `cost` is the trial's own, without that of `stages`, by their keys, which other trials may have too.
+    """
 
     study: str
     scale: str
@@ -43,12 +65,19 @@ class Record:
     started: str
     finished: str
     prediction: str | None = None
+    stages: dict[str, Stage] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """From parsed JSON."""
-        parsed: dict[str, Any] = {**values, "cost": Cost(**values["cost"])}
+        stages = {key: Stage.of(stage) for key, stage in values.get("stages", {}).items()}
+        parsed: dict[str, Any] = {**values, "cost": Cost(**values["cost"]), "stages": stages}
         return cls(**parsed)
+
+    @property
+    def whole_cost(self) -> Cost:
+        """What the trial would have cost alone."""
+        return sum((stage.cost for stage in self.stages.values()), self.cost)
 
 
 @dataclass(frozen=True, kw_only=True)

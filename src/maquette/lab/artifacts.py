@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maquette.core.errors import UserError
 from maquette.core.files import fingerprint
 from maquette.core.provenance import source_hash
 from maquette.core.records import Record, read_record
@@ -42,9 +43,16 @@ def artifact_key(artifact: Artifact, config: Any, needs: Mapping[str, str]) -> s
 
 
 def stage_key(make: Callable[[Any, int, "Run"], None], config: Any, seed: int, needs: Mapping[str, str]) -> str:
-    """What a stage's content (`Run.stage`) depends on: as an artifact's, and the seed."""
+    """What a stage's content (`Run.stage`) depends on: as an artifact's, and the seed.
+
+    Raises:
+        UserError: `make` is defined within another function, whose variables it may see.
+    """
+    name = f"{make.__module__}.{make.__qualname__}"
+    if "<" in name:
+        raise UserError(f"A stage is made by a function of a module, which {name} is not; move it to the top level.")
     code = _code_of_stage(make, type(config))
-    return fingerprint({"code": code, "config": plain(config), "seed": seed, "needs": needs})
+    return fingerprint({"make": name, "code": code, "config": plain(config), "seed": seed, "needs": needs})
 
 
 @cache

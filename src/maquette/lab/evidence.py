@@ -76,8 +76,10 @@ class Evidence:
 
     @property
     def costs(self) -> dict[tuple[str, str], Cost]:
-        """Of each trial and of each artifact that they stood on, by its name and key."""
-        return {(one.arm, one.key): one.cost for one in (*self.records.values(), *self.artifacts.values())}
+        """Of each trial and of each artifact and stage that they stood on, by its name and key."""
+        made = (*self.records.values(), *self.artifacts.values())
+        stages = {("a stage", key): stage.cost for one in made for key, stage in one.stages.items()}
+        return {(one.arm, one.key): one.cost for one in made} | stages
 
     @property
     def cost(self) -> Cost:

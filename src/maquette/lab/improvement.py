@@ -292,7 +292,7 @@ def _measure(evidence: Evidence | None, seed: int, search: Search) -> float:
 def _flops(evidence: Evidence, seeds: Sequence[int], search: Search) -> float:
     """Of the tuned arms, which may not cost more; what the others cost would hide it."""
     arms = _tuned(evidence.study, search)
-    return sum(one.cost.flops for (arm, seed), one in evidence.records.items() if seed in seeds and arm in arms)
+    return sum(one.whole_cost.flops for (arm, seed), one in evidence.records.items() if seed in seeds and arm in arms)
 
 
 def _in_words(candidate: Candidate, search: Search) -> str:

@@ -112,8 +112,10 @@ def run_pilot(
             f"{foreseen[0].claim.text!r} has the same effect, {foreseen[0].effect:g}, in all {seeds} seeds, from which "
             "nothing can be planned; see that its trial uses the seed, or take a finer measure."
         )
+    made = {one.key for one in evidence.artifacts.values()}
     cost, once = (
-        sum((one.cost for one in records.values()), Cost()) for records in (evidence.records, evidence.artifacts)
+        sum((one for (_, key), one in evidence.costs.items() if (key in made) is once), Cost())
+        for once in (False, True)
     )
     return Pilot(study=study, n=seeds, claims=foreseen, cost=cost, once=once)
 

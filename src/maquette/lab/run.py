@@ -3,15 +3,17 @@
 import dataclasses
 import math
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from maquette.core.errors import UserError, did_you_mean
-from maquette.core.files import read_json, sole_writer, write_json
+from maquette.core.files import read_json, replacing, sole_writer, write_json
 from maquette.core.media import write_gif
-from maquette.core.records import Cost
+from maquette.core.provenance import circumstances, threads
+from maquette.core.records import Cost, Stage, now
 from maquette.lab.artifacts import stage_key
 from maquette.lab.figures import Figure, write_picture
 
@@ -24,7 +26,8 @@ SAVE_EVERY = 5.0
 SPENT = "spent.json"
 """The file of such a note, in the trial's folder."""
 STAGE = "stage.json"
-"""The file that a finished stage has: what it has cost."""
+"""The file that a finished stage has: its cost, and where it was made."""
+EXHIBITS = "exhibits"
 
 
 class Run:
@@ -37,13 +40,15 @@ class Run:
         exhibits: Path | None = None,
         artifacts: Mapping[str, Path] | None = None,
         stages: Path | None = None,
+        kind: Literal["trial", "stage"] = "trial",
     ) -> None:
         """`directory` is the trial's own: what it leaves there outlives a kill and goes once the trial has a record.
 
         The folders of artifacts are named by their keys; that of `stages` may be other trials' too.
         """
         self.directory = directory
-        self._artifacts, self._stages = artifacts or {}, stages or directory / "stages"
+        self.stages: dict[str, Stage] = {}
+        self._artifacts, self._stages, self._kind = artifacts or {}, stages or directory / "stages", kind
         self._emit, self._exhibits = emit, exhibits or directory
         self._spent = directory / SPENT
         self._before = Cost(**read_json(self._spent)) if self._spent.exists() else Cost()
@@ -59,34 +64,51 @@ class Run:
         """
         if name not in self._artifacts:
             hint = did_you_mean(name, self._artifacts)
-            raise UserError(f"A trial asked for the artifact {name!r}, on which its arm does not stand; {hint}")
+            why = "on which its arm does not stand" if self._kind == "trial" else "which is none of its needs"
+            raise UserError(f"A {self._kind} asked for the artifact {name!r}, {why}; {hint}")
         return self._artifacts[name]
 
     def stage(self, make: Callable[[Any, int, "Run"], None], config: Any, seed: int, needs: Iterable[str] = ()) -> Path:
         """The folder in which `make(config, seed, run)` leaves files: made once for all trials that ask for the same.
 
-        For what comes before that in which trials differ: a policy is trained once, and judged at every delay. The
-        `run` that `make` gets has the artifacts in `needs` and no others; what it leaves in `run.directory` is there
-        again after a kill. Its FLOPs and tokens count for every trial that asks, its seconds for the one that made it.
+        For what comes before that in which trials differ: a policy is trained once, and judged at every delay. What it
+        leaves in `run.directory` is there again after a kill, and stays; what it publishes, each trial publishes. Its
+        cost stands beside that of a trial.
+
+        Args:
+            make: a function of a module, which sees nothing but its arguments.
+            config: a dataclass.
+            seed: of the trial.
+            needs: the artifacts that `make` may ask its run for.
 
         Raises:
-            UserError: this arm stands on no such artifact.
+            UserError: this arm stands on no such artifact, or `make` is defined within another function.
         """
         stands_on = {name: self.artifact(name) for name in needs}
-        folder = self._stages / stage_key(make, config, seed, {name: path.name for name, path in stands_on.items()})
-        with sole_writer(folder, wait=True):
-            if not (folder / STAGE).exists():
-                inner = Run(folder, self._pass_on, self._exhibits, stands_on, self._stages)
-                make(config, seed, inner)
-                write_json(folder / STAGE, dataclasses.asdict(inner.cost))
-        spent = Cost(**read_json(folder / STAGE))
-        self.flops(spent.flops)
-        self.tokens(spent.tokens)
+        key = stage_key(make, config, seed, {name: path.name for name, path in stands_on.items()})
+        folder, wall, cpu = self._stages / key, time.monotonic(), time.process_time()
+        try:
+            with sole_writer(folder.with_name(f"{key}.making"), wait=True):
+                if not (folder / STAGE).exists():
+                    self._make_stage(make, config, seed, folder, stands_on)
+        finally:  # neither making it nor waiting for it is the trial's own time
+            self._wall, self._cpu = self._wall + time.monotonic() - wall, self._cpu + time.process_time() - cpu
+        for path in sorted((folder / EXHIBITS).glob("*")):
+            with replacing(self._exhibits / path.name) as temporary:
+                shutil.copyfile(path, temporary)
+        self.stages[key] = Stage.of(read_json(folder / STAGE))
         return folder
 
-    def _pass_on(self, event: dict[str, Any]) -> None:
-        self._emit(event)
-        self._save_cost()
+    def _make_stage(
+        self, make: Callable[[Any, int, "Run"], None], config: Any, seed: int, folder: Path, artifacts: dict[str, Path]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        started, run = now(), Run(folder, self._emit, folder / EXHIBITS, artifacts, self._stages, kind="stage")
+        make(config, seed, run)
+        spent = sum((one.cost for one in run.stages.values()), run.cost)
+        made = Stage(cost=spent, threads=threads(), started=started, finished=now(), **circumstances())
+        write_json(folder / STAGE, dataclasses.asdict(made))
+        (folder / SPENT).unlink(missing_ok=True)
 
     def progress(self, done: float, total: float) -> None:
         """How far the trial is, in whatever unit it counts; call it as often as you like."""
@@ -94,11 +116,8 @@ class Run:
         if elapsed - self._said > 0.1 or done >= total:
             self._said = elapsed
             self._emit({"kind": "progress", "done": float(done), "total": float(total)})
-        self._save_cost()
-
-    def _save_cost(self) -> None:
-        if time.monotonic() - self._saved > SAVE_EVERY:
-            self._saved = time.monotonic()
+        if elapsed - self._saved > SAVE_EVERY:
+            self._saved = elapsed
             write_json(self._spent, dataclasses.asdict(self.cost))
 
     def note(self, text: str) -> None:
@@ -134,6 +153,6 @@ class Run:
 
     @property
     def cost(self) -> Cost:
-        """What the trial has cost so far, killed attempts included."""
+        """What the trial has cost so far, killed attempts included and stages not."""
         wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
         return self._before + Cost(flops=self._flops, tokens=self._tokens, wall_seconds=wall, cpu_seconds=cpu)

@@ -19,7 +19,7 @@ from typing import Any
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import as_user_error
-from maquette.core.provenance import cores, machine, versions
+from maquette.core.provenance import machine, threads, versions
 from maquette.core.records import now
 from maquette.lab.run import Run
 from maquette.lab.study import Study, load_study
@@ -68,7 +68,7 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
         else:
             config, seed = study.config(job.name, changes), study.seed_of(job.name, job.seed)
             measures = checked(study.trial(config, seed, run))
-        cost = dataclasses.asdict(run.cost)
+        cost, stages = dataclasses.asdict(run.cost), {key: dataclasses.asdict(one) for key, one in run.stages.items()}
     except UserError as error:
         emit({"kind": "refused", "text": str(error)})
     except Unmeasured as error:
@@ -83,7 +83,8 @@ def execute(study: Study, job: Job, emit: Callable[[Event], None]) -> None:
         emit({"kind": "failed", "text": "\n".join(text.rstrip().splitlines()[-6:])})
     else:
         where = {"threads": threads(), "machine": machine(), "versions": versions()}
-        emit({"kind": "done", "measures": measures, "cost": cost, "started": started, "finished": now(), **where})
+        where |= {"started": started, "finished": now()}
+        emit({"kind": "done", "measures": measures, "cost": cost, "stages": stages, **where})
 
 
 def checked(measures: Any) -> dict[str, float]:
@@ -107,13 +108,6 @@ def checked(measures: Any) -> dict[str, float]:
 
 class Unmeasured(ValueError):
     """What a trial returned is no measures; the message says why."""
-
-
-def threads() -> int:
-    """How many threads a trial of this process computes with."""
-    if "torch" in sys.modules:
-        return sys.modules["torch"].get_num_threads()
-    return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def serve(channel: socket.socket, reference: str) -> None:

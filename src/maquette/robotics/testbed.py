@@ -31,7 +31,7 @@ from maquette.worlds.scene.actions.layout import Combinations, Layout
 from maquette.worlds.scene.actions.tasks import Task
 
 HZ = 50
-DATA, BACKBONE = "data", "vlm"
+DATA, BACKBONE, TRAINING = "data", "vlm", "training"
 TASK: Task = "reach"
 IN_THE_WAY = 0.5
 """Share of the tables that are learnt from on which the other thing is."""
@@ -174,14 +174,14 @@ def learn(
         data: demonstrations.
         config: of the training.
         seed: of batches, and of whose instructions are whose.
-        directory: where checkpoints to resume from lie, in a folder named after the robot.
+        directory: where checkpoints to resume from lie, in the folder `training`.
         progress: told (steps done, steps in all).
         spent: told the FLOPs.
     """
     moments, recipe = moments_of(deployed, data), config.recipe(seed)
     if config.instructions == "shuffled":
         shuffle_instructions(moments, data, torch_generator(seed, "instructions of others"))
-    place = directory / f"training on {data.info.robot_type}"
+    place = directory / TRAINING
     trained = fit(deployed, moments, recipe.train, recipe.rows, directory=place, progress=progress)
     look, think = deployed.policy.trunk.config.flops(1, moments.prompts.shape[1])
     spent(3 * (look + think) * recipe.train.steps * recipe.rows)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maquette.core.english import listed
-from maquette.core.records import Record
+from maquette.core.records import Record, Stage
 from maquette.core.statistics import Interval
 from maquette.lab import wording
 from maquette.lab.bending import Value
@@ -75,18 +75,20 @@ def where_run(records: Sequence[Record]) -> dict[str, str]:
     def each(values: Iterable[str]) -> str:
         return "; ".join(dict.fromkeys(values))
 
-    def machine(record: Record) -> str:
-        here = record.machine
+    def machine(one: Record | Stage) -> str:
+        here = one.machine
         gpu = f", {here['gpu']}" if here["gpu"] else ""
         return f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']:.0f} GiB{gpu}, {here['system']}"
 
-    threads = each(str(record.threads) for record in records)
-    began = records[0].started.replace("T", " ")
-    ended = max(record.finished for record in records).replace("T", " ")
+    made = [*records, *(stage for record in records for stage in record.stages.values())]
+    threads = each(str(one.threads) for one in made)
+    began, ended = (
+        time.replace("T", " ") for time in (min(one.started for one in made), max(one.finished for one in made))
+    )
     return {
-        "Machine": f"{each(machine(record) for record in records)}; threads a trial: {threads}",
-        "Versions": each(", ".join(f"{name} {it}" for name, it in record.versions.items()) for record in records),
-        "Commit": each(record.commit for record in records),
+        "Machine": f"{each(machine(one) for one in made)}; threads a trial: {threads}",
+        "Versions": each(", ".join(f"{name} {it}" for name, it in one.versions.items()) for one in made),
+        "Commit": each(one.commit for one in made),
         "Run": f"{began[:16]} to {ended[:16]} (UTC)",
     }
 

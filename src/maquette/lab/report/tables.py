@@ -169,16 +169,16 @@ def gain_table(found: Improvement | None, first_seed: int) -> Table | None:
 def cost_table(evidence: Evidence, more: Mapping[str, Cost]) -> Table:
     """Cost by arm; apart, the artifacts that they stand on and what else was run; and the sum."""
     arms = {
-        arm: [record.cost for (of, _), record in evidence.records.items() if of == arm] for arm in evidence.study.arms
+        arm: [one.whole_cost for (of, _), one in evidence.records.items() if of == arm] for arm in evidence.study.arms
     }
     rows = [_cost(arm, sum(costs, Cost()), len(costs)) for arm, costs in arms.items() if costs]
     rows += [_cost(f"artifact: {name}", record.cost) for name, record in evidence.artifacts.items()]
     rows += [_cost(name, cost) for name, cost in more.items()]
     total = sum((evidence.cost, *more.values()), Cost())
     rows.append(_cost("all", total, len(evidence.records) if not more else None, kind="total"))
-    caption = (
-        "Cost. FLOPs and tokens as the trials counted them; times are sums over trials, which may have overlapped."
-    )
+    caption = "Cost. FLOPs and tokens as trials counted them; times are sums over trials, which may have overlapped."
+    if any(one.stages for one in evidence.records.values()):
+        caption += " What several trials share, a training say, is part of each one's cost and counts once in the sum."
     head = ("", "Trials", "FLOPs", "Tokens", "Wall time", "CPU time")
     return Table(label="tab:cost", caption=caption, head=head, align="lrrrrr", rows=rows)
 
