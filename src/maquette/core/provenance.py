@@ -71,13 +71,6 @@ def commit(place: Path = PACKAGE) -> str:
         return "unknown"
 
 
-def threads() -> int:
-    """How many threads this process computes with."""
-    if "torch" in sys.modules:
-        return sys.modules["torch"].get_num_threads()
-    return int(os.environ.get("OMP_NUM_THREADS") or cores())
-
-
 def circumstances() -> dict[str, Any]:
     """Where and by what a result was made, for its record: machine, versions and commit."""
     return {"machine": machine(), "versions": versions(), "commit": commit()}

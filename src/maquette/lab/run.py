@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, replacing, sole_writer, write_json
 from maquette.core.media import write_gif
-from maquette.core.provenance import circumstances, threads
+from maquette.core.provenance import circumstances, cores
 from maquette.core.records import Cost, Stage, now
 from maquette.lab.artifacts import stage_key
 from maquette.lab.figures import Figure, write_picture
@@ -156,3 +158,10 @@ class Run:
         """What the trial has cost so far, killed attempts included and stages not."""
         wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
         return self._before + Cost(flops=self._flops, tokens=self._tokens, wall_seconds=wall, cpu_seconds=cpu)
+
+
+def threads() -> int:
+    """How many threads this process computes with."""
+    if "torch" in sys.modules:
+        return sys.modules["torch"].get_num_threads()
+    return int(os.environ.get("OMP_NUM_THREADS") or cores())

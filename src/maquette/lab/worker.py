@@ -19,9 +19,9 @@ from typing import Any
 from maquette.core.devices import prepare_process
 from maquette.core.errors import UserError
 from maquette.core.files import as_user_error
-from maquette.core.provenance import machine, threads, versions
+from maquette.core.provenance import machine, versions
 from maquette.core.records import now
-from maquette.lab.run import Run
+from maquette.lab.run import Run, threads
 from maquette.lab.study import Study, load_study
 
 Event = dict[str, Any]
