@@ -14,6 +14,8 @@ from maquette.lab.scaffold import write_scaffold
 from maquette.lab.study import load_study
 from maquette.lab.terminal import Display
 from maquette.lab.verdicts import Verdict
+from maquette.studies.robotics import pi0
+from maquette.studies.video import dit
 
 STUDIES = sorted(known_studies().values())
 
@@ -86,3 +88,18 @@ def test_a_trial_is_a_function_of_config_and_seed_however_it_is_interrupted(refe
 def test_an_unknown_scale_is_named():
     with pytest.raises(UserError, match="smoke"):
         load_study(STUDIES[0]).scale("smok")
+
+
+@pytest.mark.parametrize(
+    ("study", "arm", "tried", "trained"),
+    [
+        (pi0.STUDY, "flow", {"slowness": 3.0, "tested": "held out", "adapting": 10, "evaluations": 1}, {"chunk": 32}),
+        (dit.STUDY, "M-4", {"sampler": "heun", "evaluations": 8}, {"shift": 2.0}),
+    ],
+    ids=["pi0", "dit"],
+)
+def test_what_is_only_tried_otherwise_is_not_trained_again(study, arm, tried, trained):
+    asked = study.config(arm, {}).training
+    assert type(asked) is not type(study.config(arm, {})), "else all that sets trials apart would be part of it"
+    assert study.config(arm, tried).training == asked
+    assert study.config(arm, trained).training != asked
