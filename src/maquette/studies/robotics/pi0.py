@@ -208,7 +208,7 @@ ARMS: dict[str, Arm | Again] = {
 ON_ONE_SIDE = ("flow, one side", "l1, one side", "few, one side")
 MANY = tuple(arm for arm in ARMS if arm != "few, one side")
 ASIDE = ("diffusion", "bins", "time frozen", "shuffled instructions", "from others' words", "from scratch")
-MEETING = ("flow", "from scratch", "from others' words")
+MEETING = ("flow", "flow again", "from scratch", "from others' words")
 CHECKS = (
     Tie("passes", "flow", "flow again", within=0.1, text="The same arm on other seeds passes as well, to 10 points"),
     Better("passes", "flow, one side", than="few, one side", by=0.1, text="Few demonstrations do harm, by 10 points"),
