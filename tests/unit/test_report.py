@@ -514,6 +514,13 @@ def test_results_tell_what_bending_and_tuning_have_shown_and_whether_it_still_ho
     assert "**stale**" in said
     section = results_section(evidence_of(toy), "again", current=True, beside=[said])
     assert f"\n- {said}\n- Again: `again`" in section
+    assert "under way" not in section
+
+
+def test_results_say_that_a_study_has_not_come_to_its_first_look(toy):
+    section = results_section(evidence_of(toy, seeds=2), "again", current=True)
+    assert "It is under way: 2 of the 5 seeds of its first look are there" in section
+    assert "under way" not in results_section(evidence_of(toy, "smoke", seeds=1), "again", current=True)
 
 
 def test_a_curve_along_measures_is_their_mean_over_the_seeds():

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from maquette.core.statistics import Interval
+from maquette.core.statistics import Interval, planned_looks
 from maquette.lab.caveats import caveats
 from maquette.lab.criticism import Criticism
 from maquette.lab.evidence import Evidence
@@ -16,6 +16,16 @@ CURRENT = "**current**: today's code gives them"
 STALE = "**stale**: today's code has moved on"
 
 
+def _on_the_way(evidence: Evidence) -> str:
+    """That a scale which decides has not come to its first look."""
+    if not evidence.scale.verdict:
+        return ""
+    first, seeds = planned_looks(evidence.scale.seeds)[0], len(evidence.by_seed)
+    if seeds >= first:
+        return ""
+    return f" It is under way: {seeds} of the {first} seeds of its first look are there, and no claim is judged yet."
+
+
 def results_section(evidence: Evidence, command: str, *, current: bool, beside: Sequence[str] = ()) -> str:
     """A study's claims with their evidence, what they cost, where they were run and how to run them again.
 
@@ -26,7 +36,8 @@ def results_section(evidence: Evidence, command: str, *, current: bool, beside: 
         f"## {study.name}",
         "",
         f"*{study.question}* The first claim is **{evidence.verdict}** at {evidence.scale_name} scale. "
-        + of_all_claims(evidence),
+        + of_all_claims(evidence)
+        + _on_the_way(evidence),
         "",
         f"[{paper.title}]({paper.url}), {paper.authors} {paper.year}. The paper reports: {paper.reports}",
         "",
