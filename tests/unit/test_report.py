@@ -18,7 +18,7 @@ from maquette.lab.artifacts import plain
 from maquette.lab.bending import Axis, Bend, Between, Search
 from maquette.lab.criticism import Criticism, Curve, Reading
 from maquette.lab.evidence import Evidence
-from maquette.lab.figures import along
+from maquette.lab.figures import Figure, Series, along, draw
 from maquette.lab.improvement import Candidate, Improvement
 from maquette.lab.report import typeset
 from maquette.lab.report.bending_figures import effect_curve, search_history
@@ -519,8 +519,17 @@ def test_results_tell_what_bending_and_tuning_have_shown_and_whether_it_still_ho
 
 def test_results_say_that_a_study_has_not_come_to_its_first_look(toy):
     section = results_section(evidence_of(toy, seeds=2), "again", current=True)
-    assert "It is under way: 2 of the 5 seeds of its first look are there" in section
+    assert "It is under way, with 2 of the 5 seeds of its first look" in section
     assert "under way" not in results_section(evidence_of(toy, "smoke", seeds=1), "again", current=True)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.013, 0.43), (0.2, 0.5), (1, 80), (0.02, 30)])
+def test_a_logarithmic_axis_has_numbers_to_read_it_by(low, high):
+    series = [Series(x=[low, high], y=[1.0, 2.0], mark="points")]
+    drawn = draw(Figure(title="", x="", y="", series=series, kind="log-x"))
+    axis = drawn[drawn.index('id="matplotlib.axis_1"') : drawn.index('id="matplotlib.axis_2"')]
+    assert axis.count('<g id="xtick_') >= 2
+    assert len(re.findall(r"<!-- [\d.]+ -->", axis)) >= 2
 
 
 def test_a_curve_along_measures_is_their_mean_over_the_seeds():

@@ -25,8 +25,8 @@ class Cost:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """What trials have in common and was made once: at what cost, where and when."""
+class Made:
+    """What was made at what cost, where and when: times are UTC, ISO 8601."""
 
     cost: Cost
     threads: int
@@ -44,8 +44,8 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """One finished trial. `key` fingerprints everything its measures depend on; times are UTC, ISO 8601.
+class Record(Made):
+    """One finished trial. `key` fingerprints everything its measures depend on.
 
     `cost` is the trial's own, without that of `stages`, by their keys, which other trials may have too.
     """
@@ -57,22 +57,14 @@ class Record:
     key: str
     config: dict[str, Any]
     measures: dict[str, float]
-    cost: Cost
-    threads: int
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    commit: str
-    started: str
-    finished: str
     prediction: str | None = None
-    stages: dict[str, Stage] = field(default_factory=dict)
+    stages: dict[str, Made] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """From parsed JSON."""
-        stages = {key: Stage.of(stage) for key, stage in values.get("stages", {}).items()}
-        parsed: dict[str, Any] = {**values, "cost": Cost(**values["cost"]), "stages": stages}
-        return cls(**parsed)
+        stages = {key: Made.of(stage) for key, stage in values.get("stages", {}).items()}
+        return super().of({**values, "stages": stages})
 
     @property
     def whole_cost(self) -> Cost:

@@ -13,7 +13,7 @@ from typing import Any
 
 from maquette.core.errors import UserError
 from maquette.core.files import sole_writer
-from maquette.core.records import Cost, Prediction, Record, Stage, now, write_record
+from maquette.core.records import Cost, Made, Prediction, Record, now, write_record
 from maquette.lab.artifacts import artifact_record, plain
 from maquette.lab.evidence import Evidence, settings
 from maquette.lab.figures import write_picture
@@ -338,7 +338,7 @@ class Campaign:
             key=key,
             config=config,
             cost=Cost(**event["cost"]),
-            stages={key: Stage.of(stage) for key, stage in event["stages"].items()},
+            stages={key: Made.of(stage) for key, stage in event["stages"].items()},
             commit=self.commit,
             prediction=said.digest if said else None,
             **{one: event[one] for one in ("measures", "threads", "machine", "versions", "started", "finished")},

@@ -284,7 +284,7 @@ def _plain_log_ticks(axes: "Axes") -> None:
         if axis.get_scale() == "log":
             low, high = sorted(axis.get_view_interval())
             axis.set_minor_formatter(NullFormatter())
-            few = low > 0 and math.log10(high / low) < 1.5
+            few = low > 0 and math.log10(high / low) < 2  # else there are two powers at least
             if few:
                 steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high / low < 4 else (1, 2, 5)
                 axis.set_major_locator(LogLocator(subs=steps))

@@ -15,7 +15,7 @@ from maquette.core.errors import UserError, did_you_mean
 from maquette.core.files import read_json, replacing, sole_writer, write_json
 from maquette.core.media import write_gif
 from maquette.core.provenance import circumstances, cores
-from maquette.core.records import Cost, Stage, now
+from maquette.core.records import Cost, Made, now
 from maquette.lab.artifacts import stage_key
 from maquette.lab.figures import Figure, write_picture
 
@@ -49,7 +49,7 @@ class Run:
         The folders of artifacts are named by their keys; that of `stages` may be other trials' too.
         """
         self.directory = directory
-        self.stages: dict[str, Stage] = {}
+        self.stages: dict[str, Made] = {}
         self._artifacts, self._stages, self._kind = artifacts or {}, stages or directory / "stages", kind
         self._emit, self._exhibits = emit, exhibits or directory
         self._spent = directory / SPENT
@@ -98,7 +98,7 @@ class Run:
         for path in sorted((folder / EXHIBITS).glob("*")):
             with replacing(self._exhibits / path.name) as temporary:
                 shutil.copyfile(path, temporary)
-        self.stages[key] = Stage.of(read_json(folder / STAGE))
+        self.stages[key] = Made.of(read_json(folder / STAGE))
         return folder
 
     def _make_stage(
@@ -108,7 +108,7 @@ class Run:
         started, run = now(), Run(folder, self._emit, folder / EXHIBITS, artifacts, self._stages, kind="stage")
         make(config, seed, run)
         spent = sum((one.cost for one in run.stages.values()), run.cost)
-        made = Stage(cost=spent, threads=threads(), started=started, finished=now(), **circumstances())
+        made = Made(cost=spent, threads=threads(), started=started, finished=now(), **circumstances())
         write_json(folder / STAGE, dataclasses.asdict(made))
         (folder / SPENT).unlink(missing_ok=True)
 

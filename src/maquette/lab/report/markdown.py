@@ -23,7 +23,7 @@ def _on_the_way(evidence: Evidence) -> str:
     first, seeds = planned_looks(evidence.scale.seeds)[0], len(evidence.by_seed)
     if seeds >= first:
         return ""
-    return f" It is under way: {seeds} of the {first} seeds of its first look are there, and no claim is judged yet."
+    return f" It is under way, with {seeds} of the {first} seeds of its first look: no claim is judged yet."
 
 
 def results_section(evidence: Evidence, command: str, *, current: bool, beside: Sequence[str] = ()) -> str:

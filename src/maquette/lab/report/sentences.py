@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maquette.core.english import listed
-from maquette.core.records import Record, Stage
+from maquette.core.records import Made, Record
 from maquette.core.statistics import Interval
 from maquette.lab import wording
 from maquette.lab.bending import Value
@@ -75,7 +75,7 @@ def where_run(records: Sequence[Record]) -> dict[str, str]:
     def each(values: Iterable[str]) -> str:
         return "; ".join(dict.fromkeys(values))
 
-    def machine(one: Record | Stage) -> str:
+    def machine(one: Made) -> str:
         here = one.machine
         gpu = f", {here['gpu']}" if here["gpu"] else ""
         return f"{here['cpu']}, {here['cores']} cores, {here['memory_gib']:.0f} GiB{gpu}, {here['system']}"

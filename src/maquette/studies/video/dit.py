@@ -228,7 +228,7 @@ def picture(trials: Trials) -> Figure | None:
             y=[trials[arm]["frechet"]],
             mark="points" if arm in done else "ring",
             label=arm,
-            muted=arm not in done,
+            group=(GRID if arm in done else RINGS).index(arm),
         )
         for arm in (*done, *others)
     ]
