@@ -115,14 +115,18 @@ def test_two_that_are_made_of_the_same_config_are_two(bent):
 
 
 def test_what_it_publishes_every_trial_publishes(bent):
-    picture = 'run.table("What was drawn", ["seed"], [[str(seed)]])\n    run.flops(500)'
+    picture = """run.table("What was drawn", ["seed"], [[str(seed)]])
+    run.animation("Moving", np.zeros((2, 8, 8, 3), np.uint8), 2.0)
+    run.flops(500)"""
     bent.write(*STAGED, ("run.flops(500)", picture)).do(run_study, "tour")
     exhibit = bent.directory / "tour" / "exhibits" / "what-was-drawn.json"
+    assert "tour/exhibits/moving.gif" in bent.said, "not where the stage keeps it"
     exhibit.unlink()
     (bent.directory / "tour" / "trials" / "near.0.json").unlink()
     bent.do(run_study, "tour")
     assert bent.ran == 1
     assert exhibit.exists()
+    assert exhibit.with_name("moving.gif").exists()
 
 
 def killed_once(config, seed, run):

@@ -96,8 +96,7 @@ class Run:
         finally:  # neither making it nor waiting for it is the trial's own time
             self._wall, self._cpu = self._wall + time.monotonic() - wall, self._cpu + time.process_time() - cpu
         for path in sorted((folder / EXHIBITS).glob("*")):
-            with replacing(self._exhibits / path.name) as temporary:
-                shutil.copyfile(path, temporary)
+            self._publish(path)
         self.stages[key] = Made.of(read_json(folder / STAGE))
         return folder
 
@@ -105,12 +104,23 @@ class Run:
         self, make: Callable[[Any, int, "Run"], None], config: Any, seed: int, folder: Path, artifacts: dict[str, Path]
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        started, run = now(), Run(folder, self._emit, folder / EXHIBITS, artifacts, self._stages, kind="stage")
+        started, run = now(), Run(folder, self._pass_on, folder / EXHIBITS, artifacts, self._stages, kind="stage")
         make(config, seed, run)
         spent = sum((one.cost for one in run.stages.values()), run.cost)
         made = Made(cost=spent, threads=threads(), started=started, finished=now(), **circumstances())
         write_json(folder / STAGE, dataclasses.asdict(made))
         (folder / SPENT).unlink(missing_ok=True)
+
+    def _pass_on(self, event: dict[str, Any]) -> None:
+        """What a stage says, its pictures shown where a trial's are."""
+        if event["kind"] == "picture":
+            event = event | {"path": str(self._publish(Path(event["path"])))}
+        self._emit(event)
+
+    def _publish(self, path: Path) -> Path:
+        with replacing(self._exhibits / path.name) as temporary:
+            shutil.copyfile(path, temporary)
+        return self._exhibits / path.name
 
     def progress(self, done: float, total: float) -> None:
         """How far the trial is, in whatever unit it counts; call it as often as you like."""
